@@ -14,6 +14,8 @@ PrunelleError                     exit 1
 └── WorkError                     exit 1: the work itself failed
     ├── DivergedError             NaN, infinity or a runaway loss while training
     ├── BusyError                 another process holds the run
+    ├── DiskError                 the disk is full or failed
+    ├── LimitError                a comparison whose limit was not kept
     └── MeasurementError          a figure that could not be measured honestly
 """
 
@@ -71,6 +73,14 @@ class DivergedError(WorkError):
 
 
 class BusyError(WorkError):
+    pass
+
+
+class DiskError(WorkError):
+    pass
+
+
+class LimitError(WorkError):
     pass
 
 

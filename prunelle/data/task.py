@@ -96,6 +96,11 @@ class Split(ABC):
         (never the only one).
         """
 
+    def num_batches(self, batch_size: int, drop_last: bool = False) -> int:
+        """How many batches one epoch has."""
+        full, rest = divmod(len(self), batch_size)
+        return max(1, full + (rest > 0 and not drop_last))
+
     @abstractmethod
     def to(self, device: str | torch.device) -> Split:
         """The same split with its batches on `device`."""

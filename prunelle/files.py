@@ -1,0 +1,117 @@
+"""Writing files so that a kill or a full disk never leaves half of one, and reading them so that damage shows."""
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from prunelle.errors import CorruptFileError, DiskError
+
+EMPTY_SEAL = "0" * 64
+LARGEST_JSON_BYTES = 256 * 2**20
+
+
+def atomic_write(path: Path, data: bytes) -> None:
+    """Write `data` to a temporary name beside `path`, sync it, rename it, sync the folder.
+
+    Whoever reads `path` sees the old bytes or the new ones, whatever happens in between.
+    Raises DiskError when the disk is full or fails; the temporary file is removed and the old one stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            write_all(handle, data)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(path, error) from None
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """os.write until all is written: one call may write only a part. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        written = os.write(handle, view)
+        if written <= 0:
+            raise OSError(errno.EIO, "the disk took no more bytes")
+        view = view[written:]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` outlast a power cut, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def disk_error(path: Path, error: OSError) -> DiskError:
+    """The sentence for a write that the system refused."""
+    return DiskError(
+        f"{path}: could not be written ({error.strerror or error}); what was finished before is kept; "
+        "free space or permissions there and start the same command again."
+    )
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete temporary files that killed writers left in `folder`. Only the folder's lock holder may call this."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def sha256(data: bytes) -> str:
+    """64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def to_json(values: object) -> str:
+    """The one text a value has: sorted keys, no NaN."""
+    return json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def write_sealed_json(path: Path, values: dict) -> None:
+    """Write a JSON object that carries the SHA-256 of its own bytes under "seal".
+
+    The seal is taken over the file with the seal's digits set to 0, so that a flip anywhere, white space included,
+    is found. Raises DiskError.
+    """
+    text = json.dumps({"seal": EMPTY_SEAL, **values}, indent=1, allow_nan=False) + "\n"
+    seal = sha256(text.encode())
+    atomic_write(path, text.replace(EMPTY_SEAL, seal, 1).encode())
+
+
+def read_sealed_json(path: Path) -> dict:
+    """The object that `write_sealed_json` wrote, without its seal.
+
+    Raises CorruptFileError when the file is absent, is not such an object, or is not the very bytes that were written.
+    """
+    raw = read_bytes(path, LARGEST_JSON_BYTES)
+    damaged = CorruptFileError(f"{path}: its contents do not match its own SHA-256; take a fresh copy of the file.")
+    try:
+        values = json.loads(raw)
+        seal = values.pop("seal")
+        unsealed = raw.replace(seal.encode(), EMPTY_SEAL.encode(), 1)
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        raise damaged from None
+    if len(seal) != len(EMPTY_SEAL) or sha256(unsealed) != seal:
+        raise damaged
+    return values
+
+
+def read_bytes(path: Path, largest: int | None = None) -> bytes:
+    """The file's bytes. Raises CorruptFileError when it is absent, unreadable or above `largest` bytes."""
+    try:
+        size = path.stat().st_size
+        if largest is not None and size > largest:
+            raise CorruptFileError(f"{path}: is {size} bytes, at most {largest} are read; this is not such a file.")
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptFileError(f"{path}: cannot be read ({error.strerror}); give a complete saved folder.") from None

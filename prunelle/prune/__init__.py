@@ -1,0 +1,1 @@
+"""What to remove, and how: scores, selection, masks, steps."""

@@ -1,0 +1,1 @@
+"""One update as a pure function, and the loop around it."""

@@ -1,0 +1,57 @@
+"""What training minimises: the task's loss, smoothed labels, a teacher's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(inputs, outputs, targets) -> mean loss, a scalar."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The task's own loss, blind to the inputs."""
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.loss(outputs, targets)
+
+
+@dataclass(frozen=True)
+class SmoothedLabels:
+    """Cross entropy against (1 - smoothing) on the target and the rest spread over all classes.
+
+    Source: Szegedy 2015, arXiv:1512.00567 section 7.
+    """
+
+    smoothing: float
+
+    def __call__(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(outputs, targets, label_smoothing=self.smoothing)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """weight * T^2 * KL(teacher || student at temperature T) + (1 - weight) * base.
+
+    teacher: an nn.Module in eval mode that reads the same inputs; its weights get no gradient.
+    Source: Hinton 2015, arXiv:1503.02531 section 2; T^2 keeps the gradient's size.
+    """
+
+    base: Objective
+    teacher: nn.Module
+    temperature: float = 4.0
+    weight: float = 0.9
+
+    def __call__(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = log_softmax(self.teacher(inputs) / self.temperature, dim=1)
+        given = log_softmax(outputs / self.temperature, dim=1)
+        distance = kl_div(given, wanted, reduction="batchmean", log_target=True) * self.temperature**2
+        return self.weight * distance + (1 - self.weight) * self.base(inputs, outputs, targets)

@@ -1,0 +1,70 @@
+"""What a training is told: frozen values, no words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from prunelle.errors import SettingError
+from prunelle.schedules import Schedule, cosine
+from prunelle.train.optimizers import Optimizer, Sgd
+from prunelle.train.precision import FP32, Precision
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Stop when val has not improved for `patience` epochs, or has reached `target` (a fraction). None = never."""
+
+    patience: int | None = None
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network to imitate; see losses.Distillation."""
+
+    model: nn.Module
+    temperature: float = 4.0
+    weight: float = 0.9
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train.
+
+    lr is multiplied by schedule(progress); over the first warmup_epochs it rises linearly from 0. best_from: the
+    progress from which on the weights best on val may be chosen; 1 keeps the last ones, but early stopping always
+    chooses. A checkpoint is written every checkpoint_seconds, or every checkpoint_steps updates where given.
+    """
+
+    epochs: int
+    lr: float
+    batch_size: int = 128
+    optimizer: Optimizer = field(default_factory=Sgd)
+    schedule: Schedule = cosine
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    precision: Precision = FP32
+    teacher: Teacher | None = None
+    early_stop: EarlyStop | None = None
+    best_from: float = 1.0
+    checkpoint_seconds: float = 20.0
+    checkpoint_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, ok, allowed in (
+            ("epochs", self.epochs, self.epochs >= 1, "at least 1"),
+            ("lr", self.lr, self.lr > 0, "above 0"),
+            ("batch_size", self.batch_size, self.batch_size >= 1, "at least 1"),
+            ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)"),
+            ("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= self.epochs, "between 0 and epochs"),
+        ):
+            if not ok:
+                raise SettingError(f"training: {name} is {value}, must be {allowed}.")
+
+    def lr_at(self, step: int, steps_per_epoch: int) -> float:
+        """The learning rate of update number `step` (from 0)."""
+        warmup = self.warmup_epochs * steps_per_epoch
+        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        return self.lr * rise * self.schedule(step / (self.epochs * steps_per_epoch))
