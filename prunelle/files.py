@@ -83,7 +83,7 @@ def write_sealed_json(path: Path, values: dict) -> None:
     The seal is taken over the file with the seal's digits set to 0, so that a flip anywhere, white space included,
     is found. Raises DiskError.
     """
-    text = json.dumps({"seal": EMPTY_SEAL, **values}, indent=1, allow_nan=False) + "\n"
+    text = json.dumps({"seal": EMPTY_SEAL, **values}, allow_nan=False) + "\n"
     seal = sha256(text.encode())
     atomic_write(path, text.replace(EMPTY_SEAL, seal, 1).encode())
 

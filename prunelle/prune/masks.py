@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -28,13 +30,13 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
-def masks_of(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def masks_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """True where a weight is not zero."""
     return {name: w.detach() != 0 for name, w in weights.items()}
 
 
 @torch.no_grad()
-def zero_(weights: dict[str, Tensor], kept: dict[str, Tensor]) -> None:
+def zero_(weights: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
     """Set what is not kept to +0 in place (a product would leave -0 and keep NaN)."""
     for name, mask in kept.items():
         weights[name].masked_fill_(~mask, 0.0)

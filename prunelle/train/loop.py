@@ -181,7 +181,7 @@ class Training:
                 "val_loss": found.loss,
                 "val_top1": found.top1,
                 "lr": settings.lr_at(progress.step - 1, steps),
-                "sparsity": sparsity(self.state),
+                "sparsity": zero_share(self.state),
             }
         )
         progress.loss_sum, progress.closed_epochs = 0.0, epoch + 1
@@ -248,7 +248,7 @@ def restore_(state: TrainState, tensors: dict[str, Tensor]) -> None:
             tensor.copy_(tensors[name])
 
 
-def sparsity(state: TrainState) -> float:
+def zero_share(state: TrainState) -> float:
     """Share of zeros among all trained weights."""
     total = sum(w.numel() for w in state.weights.values())
     return 1 - sum(int(torch.count_nonzero(w)) for w in state.weights.values()) / total
