@@ -11,7 +11,10 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """text: as shown. detail: a second, smaller line. title: tooltip. sort: number to sort by, None = as text."""
+    """text: as shown. detail: a second, smaller line. title: tooltip. sort: number to sort by, None = as text.
+
+    missing: nothing was measured; it sorts last.
+    """
 
     text: str
     detail: str = ""
@@ -57,18 +60,21 @@ def millions(value: float) -> str:
     return significant(value / 1e6, 4)
 
 
-def milliseconds(value: float) -> str:
-    return significant(value)
-
-
 def ratio(value: float) -> str:
-    return f"{value:.2f}"
+    return f"{value:.2f}" if value >= 0.1 else significant(value, 2)
+
+
+def sort_key(value: float) -> str:
+    """The number to sort by as text that JavaScript reads; short, for a page has thousands of them."""
+    return str(value) if isinstance(value, int) else f"{value:.8g}"
 
 
 def exact(value: float, unit: str) -> str:
-    """The tooltip: the unrounded value with its unit."""
+    """The tooltip: the unrounded value with its unit; empty without a unit, where the text already says it all."""
+    if not unit:
+        return ""
     text = f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
-    return f"{text} {unit}".strip()
+    return f"{text} {unit}"
 
 
 def number_cell(value: Any, show, unit: str = "") -> Cell:
@@ -85,9 +91,7 @@ def spread_cell(value: Spread | None, show, unit: str = "") -> Cell:
         return Cell(MISSING, missing=True)
     low, high = show(value.low), show(value.high)
     detail = f"{low} … {high}" if low != high else ""
-    title = f"{exact(value.low, unit)} … {exact(value.high, unit)}" if detail else ""
-    title = f"median {exact(value.median, unit)}, from {title}" if title else exact(value.median, unit)
-    return Cell(show(value.median), detail, title, value.median)
+    return Cell(show(value.median), detail, exact(value.median, unit), value.median)
 
 
 def text_cell(value: Any) -> Cell:

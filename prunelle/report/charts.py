@@ -1,209 +1,107 @@
-"""Plotly figures as functions of rows: plain {"data", "layout"} mappings, which is what plotly.js draws.
+"""Which charts and legends a page has, as functions of its rows: plain {"data", "layout"} figures for plotly.js.
 
-They need no plotly to be made. Every name that a user chose goes through `label`.
+plotly itself is not needed to make them.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass
 
-from prunelle.report import cells
-from prunelle.report.groups import timing_settings
-from prunelle.report.pareto import pareto_front
-from prunelle.report.rows import Row, number
-from prunelle.report.style import Figure, label, layout
-
-FRONT_COLOR = "#1f2933"
-BEFORE_COLOR = "#cfd6de"
-AFTER_COLOR = "#0072b2"
-LOG_FROM_RATIO = 20
-LONGEST_TICK = 22
+from prunelle.report.bars import layer_bars
+from prunelle.report.curves import curve_group, training_curves
+from prunelle.report.groups import group_rows
+from prunelle.report.rows import Row
+from prunelle.report.scatter import FRONT_COLOR, Cost, accuracy_against, latency_cost, legend_name
+from prunelle.report.style import Figure, colors_of
 
 
-def accuracy_against(
-    rows: Sequence[Row], cost: str, scale: float, x_title: str, colors: dict[str, str], compare: bool = True
-) -> Figure | None:
-    """Top-1 in % over a cost, a point per measured model, and the Pareto front through those none other beats.
+@dataclass(frozen=True)
+class Chart:
+    """key: id in the page. title: heading above it. alt: what it shows, for who cannot see it."""
 
-    cost: a key of the rows; scale: what its values are divided by to be in x_title's unit.
-    compare: False leaves the front out, for costs that were not measured alike.
-    Dense models are open circles, pruned ones filled diamonds; the colour tells the run. None without points.
-    """
-    known = [row for row in rows if number(row.get(cost)) is not None and number(row.get("top1")) is not None]
-    if not known:
-        return None
-    places = [(row[cost] / scale, 100 * row["top1"]) for row in known]
-    traces = []
-    if compare:
-        front = [places[i] for i in pareto_front(places)]
-        traces.append(_front(front, max(x for x, _ in places)))
-    keys = dict.fromkeys((str(row.get("run") or ""), str(row.get("variant") or "")) for row in known)
-    for run, variant in keys:
-        own = [
-            i
-            for i, row in enumerate(known)
-            if (str(row.get("run") or ""), str(row.get("variant") or "")) == (run, variant)
-        ]
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": label(legend_name(run, variant)),
-                "meta": legend_name(run, variant),
-                "x": [places[i][0] for i in own],
-                "y": [places[i][1] for i in own],
-                "text": [_hover(known[i]) for i in own],
-                "hovertemplate": "%{text}<extra></extra>",
-                "marker": {
-                    "symbol": "circle-open" if variant == "dense" else "diamond",
-                    "size": 10,
-                    "opacity": 0.85,
-                    "color": colors[run],
-                    "line": {"width": 2 if variant == "dense" else 1, "color": colors[run]},
-                },
-            }
+    key: str
+    title: str
+    alt: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A legend entry; shape is "dense", "pruned", "front" or "line"; meta finds its traces."""
+
+    meta: str
+    color: str
+    shape: str
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """The charts of one run's layers."""
+
+    run: str
+    charts: Sequence[Chart]
+
+
+def cost_charts(rows: Sequence[Row]) -> tuple[list[Chart], list[Entry]]:
+    """Accuracy against size, nonzero MACs and latency, with the legend they share; empty where nothing was measured."""
+    colors = colors_of([str(row.get("run") or "") for row in rows])
+    wanted = (
+        ("size", "Accuracy against size", Cost("size_bytes", "Size of what is shipped (KB)", scale=1e3)),
+        ("macs", "Accuracy against nonzero MACs", Cost("macs_nonzero", "Nonzero MACs per input", ticks="~s")),
+        ("latency", "Accuracy against latency", latency_cost(rows)),
+    )
+    charts = []
+    for key, title, cost in wanted:
+        figure = accuracy_against(cost, rows, colors)
+        if figure:
+            alt = f"Scatter chart: top-1 in % over {cost.title}, one point per measured model; figures in the table."
+            charts.append(Chart(f"cost-{key}", title, alt, figure))
+    if not charts:
+        return [], []
+    shown = {trace["meta"] for chart in charts for trace in chart.figure["data"]}
+    entries = [
+        Entry(
+            legend_name(group.run, group.variant), colors[group.run], "dense" if group.variant == "dense" else "pruned"
         )
-    costs = [x for x, _ in places]
-    if min(costs) > 0 and max(costs) / min(costs) > LOG_FROM_RATIO:
-        figure = layout(f"{x_title}, log scale", "Top-1 (%)")
-        figure["xaxis"].update(type="log", dtick="D2", tickformat="~g")
-    else:
-        figure = layout(x_title, "Top-1 (%)")
-        figure["xaxis"]["rangemode"] = "tozero"
-    return {"data": traces, "layout": figure}
-
-
-def _front(front: Sequence[tuple[float, float]], right: float) -> Figure:
-    """A staircase: from each point on, its accuracy can be had at that cost or more."""
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": "Pareto front",
-        "meta": "Pareto front",
-        "x": [x for x, _ in front] + [right],
-        "y": [y for _, y in front] + [front[-1][1]],
-        "line": {"shape": "hv", "color": FRONT_COLOR, "width": 1.5, "dash": "dot"},
-        "hoverinfo": "skip",
-    }
-
-
-def legend_name(run: str, variant: str) -> str:
-    return " · ".join(part for part in (run, variant) if part) or "measured"
-
-
-def latency_title(rows: Sequence[Row]) -> tuple[str, bool]:
-    """Axis title of a latency chart, and whether all latencies were taken alike."""
-    settings = timing_settings([row for row in rows if number(row.get("top1")) is not None])
-    if len(settings) != 1:
-        return "Median latency (ms), settings differ: see hover text", False
-    _, batch, threads = next(iter(settings))
-    parts = ([f"batch {batch}"] if batch else []) + ([f"{threads} threads"] if threads else [])
-    return f"Median latency (ms{', ' if parts else ''}{', '.join(parts)})", True
-
-
-def _hover(row: Row) -> str:
-    """The hover text of a point: what it is, then what was measured, each with its unit."""
-    words = [str(row[key]) for key in ("run", "variant", "model") if row.get(key)]
-    lines = [f"<b>{label(' · '.join(words))}</b>"]
-    if row.get("seed") is not None:
-        lines.append(f"seed {label(row['seed'])}")
-    low, high = number(row.get("top1_low")), number(row.get("top1_high"))
-    interval = f" (95 %: {cells.percent(low)} … {cells.percent(high)})" if low is not None and high is not None else ""
-    lines.append(f"top-1 {cells.percent(row['top1'])} %{interval}")
-    for key, show, unit in (
-        ("sparsity", cells.percent, "% zeros"),
-        ("size_bytes", cells.kilobytes, "KB"),
-        ("macs_nonzero", cells.millions, "M nonzero MACs"),
-        ("latency_median_ms", cells.milliseconds, "ms median"),
-        ("latency_ratio", cells.ratio, "× speed-up against dense"),
-    ):
-        value = number(row.get(key))
-        if value is not None:
-            lines.append(f"{show(value)} {unit}")
-    timing = [str(row["runtime"])] if row.get("runtime") else []
-    timing += [f"{key} {row[key]}" for key in ("batch", "threads") if row.get(key) is not None]
-    if timing and number(row.get("latency_median_ms")) is not None:
-        lines.append(label(", ".join(timing)))
-    return "<br>".join(lines)
-
-
-def layer_bars(layers: Sequence[Row], before: str, after: str, x_title: str) -> Figure | None:
-    """A bar per layer in network order, from the top down: what was there, and inside it what is left.
-
-    before, after: keys of the layers. The label at a bar's end is the share left. None without layers to show.
-    """
-    known = [row for row in layers if number(row.get(before)) is not None and number(row.get(after)) is not None]
-    if not any(row[before] for row in known):
-        return None
-    places = list(range(len(known)))
-    names = [str(row.get("layer")) for row in known]
-    left = [f"{100 * row[after] / row[before]:.1f} %" if row[before] else "" for row in known]
-    hover = [
-        f"<b>{label(name)}</b><br>before {row[before]:,}<br>after {row[after]:,} ({share} left)"
-        for name, row, share in zip(names, known, left, strict=True)
+        for group in group_rows(rows)
     ]
-    common = {"type": "bar", "orientation": "h", "y": places, "hovertext": hover, "hoverinfo": "text"}
-    values_before, values_after = ([row[key] for row in known] for key in (before, after))
-    data = [
-        {**common, "name": "before", "x": values_before, "marker": {"color": BEFORE_COLOR}, "text": left}
-        | {"textposition": "outside", "cliponaxis": False, "textfont": {"size": 11}},
-        {**common, "name": "after", "x": values_after, "marker": {"color": AFTER_COLOR}, "width": 0.5},
-    ]
-    ticks = [label(name if len(name) <= LONGEST_TICK else "…" + name[1 - LONGEST_TICK :]) for name in names]
-    figure = layout(x_title, "", barmode="overlay", bargap=0.25, height=90 + 20 * max(len(known), 4))
-    figure["xaxis"] |= {"tickformat": "~s", "range": [0, 1.17 * max(values_before)], "nticks": 6}
-    figure["yaxis"] |= {"tickvals": places, "ticktext": ticks, "range": [len(known) - 0.4, -0.6], "ticks": ""}
-    return {"data": data, "layout": figure}
+    return charts, [e for e in [Entry("Pareto front", FRONT_COLOR, "front"), *entries] if e.meta in shown]
 
 
-def training_curves(
-    curves: Sequence[Row], keys: Sequence[str], y_title: str, colors: dict[str, str], scale: float = 1
-) -> Figure | None:
-    """The series `keys` of every curve over epochs, times `scale`: the last key solid, those before it dotted.
-
-    colors: a colour per curve_group. None when no curve has any of the keys.
-    """
-    traces = []
-    for curve in curves:
-        points = curve.get("points") or []
-        for key in keys:
-            values = [number(point.get(key)) for point in points]
-            if all(value is None for value in values):
-                continue
-            traces.append(
-                {
-                    "type": "scatter",
-                    "mode": "lines" if len(points) > 1 else "markers",
-                    "name": label(curve.get("name") or curve_group(curve)),
-                    "meta": curve_group(curve),
-                    **_epochs(points),
-                    "y": [None if value is None else scale * value for value in values],
-                    "connectgaps": True,
-                    "line": {
-                        "width": 1.5,
-                        "color": colors[curve_group(curve)],
-                        "dash": "solid" if key == keys[-1] else "dot",
-                    },
-                    "hovertemplate": f"%{{fullData.name}}<br>epoch %{{x}}: %{{y:.4~g}} {key}<extra></extra>",
-                }
-            )
-    figure = layout("Epoch", y_title, height=280)
-    figure["xaxis"]["rangemode"] = "tozero"
-    return {"data": traces, "layout": figure} if traces else None
+def layer_choices(layers: Sequence[Row]) -> list[LayerChoice]:
+    """Per run the bars of parameters and of MACs; of lines with the same run and layer the first counts."""
+    first: dict[tuple[str, str], Row] = {}
+    for row in layers:
+        first.setdefault((str(row.get("run") or ""), str(row.get("layer"))), row)
+    choices = []
+    for number_of_run, run in enumerate(dict.fromkeys(run for run, _ in first)):
+        own = [row for (name, _), row in first.items() if name == run]
+        charts = []
+        for key, title, x_title in (
+            ("params", "Parameters per layer", "Parameters"),
+            ("macs", "Multiply-adds per layer", "MACs per input"),
+        ):
+            figure = layer_bars(own, f"{key}_before", f"{key}_after", x_title)
+            if figure:
+                alt = f"Bar chart: {x_title} of each layer, before and after pruning (nonzero ones)."
+                charts.append(Chart(f"layers-{number_of_run}-{key}", title, alt, figure))
+        if charts:
+            choices.append(LayerChoice(run, charts))
+    return choices
 
 
-def curve_group(curve: Row) -> str:
-    """What a curve shares its colour and legend entry with: its run, or itself."""
-    return str(curve.get("run") or curve.get("name") or "training")
-
-
-def _epochs(points: Sequence[Row]) -> dict[str, Any]:
-    """The x axis of a curve: as start and step where epochs are evenly spaced, which keeps the page small."""
-    epochs = [number(point.get("epoch")) for point in points]
-    known = [epoch for epoch in epochs if epoch is not None]
-    if len(known) < len(epochs):
-        return {"x0": 1, "dx": 1}
-    steps = {after - before for before, after in pairwise(known)}
-    if len(steps) == 1:
-        return {"x0": known[0], "dx": steps.pop()}
-    return {"x": known}
+def curve_charts(curves: Sequence[Row]) -> tuple[list[Chart], list[Entry]]:
+    """Loss, validation accuracy, sparsity and learning rate over epochs, with the legend they share."""
+    colors = colors_of([curve_group(curve) for curve in curves])
+    wanted = (
+        ("loss", "Loss: validation solid, training dotted", ("train_loss", "val_loss"), "Loss", 1),
+        ("top1", "Validation accuracy", ("val_top1",), "Top-1 (%)", 100),
+        ("sparsity", "Sparsity: the share of zeros", ("sparsity",), "Sparsity (%)", 100),
+        ("lr", "Learning rate", ("lr",), "Learning rate", 1),
+    )
+    charts = []
+    for key, title, keys, y_title, scale in wanted:
+        figure = training_curves(curves, keys, y_title, colors, scale)
+        if figure:
+            charts.append(Chart(f"curve-{key}", title, f"Line chart: {y_title} over epochs.", figure))
+    shown = {trace["meta"] for chart in charts for trace in chart.figure["data"]}
+    return charts, [Entry(name, color, "line") for name, color in colors.items() if name in shown]

@@ -1,11 +1,15 @@
 "use strict";
 (function () {
   const figures = JSON.parse(document.getElementById("figures").textContent);
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const config = { displayModeBar: false, responsive: true };
+
+  // Under a finger a drag scrolls the page; under a mouse it zooms the chart.
+  if (matchMedia("(pointer: coarse)").matches) {
+    for (const figure of Object.values(figures)) figure.layout.dragmode = false;
+  }
 
   function draw(div) {
     const figure = figures[div.id];
-    if (div.dataset.drawn) return Promise.resolve();
     div.dataset.drawn = "true";
     return Plotly.newPlot(div, figure.data, figure.layout, config);
   }

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from prunelle.errors import MissingExtraError
-from prunelle.report.cells import kilobytes
+from prunelle.report.cells import kilobytes, sort_key
+from prunelle.report.charts import cost_charts, curve_charts, layer_choices
 from prunelle.report.embed import script_hash, script_json
+from prunelle.report.flips import flips_sentence, flips_table
 from prunelle.report.groups import timing_settings
-from prunelle.report.rows import Report, Row, number, write_text
-from prunelle.report.sections import cost_charts, curve_charts, layer_choices
-from prunelle.report.tables import all_rows, flips_table, headline
+from prunelle.report.headline import headline
+from prunelle.report.rows import Report, Row, write_text
+from prunelle.report.tables import all_rows
 
 HERE = Path(__file__).parent
 
@@ -39,6 +41,7 @@ def page_html(report: Report) -> str:
         ) from None
     costs, cost_legend = cost_charts(report.rows)
     curves, curve_legend = curve_charts(report.curves)
+    flips = report.flips or {}
     layers = layer_choices(report.layers)
     charts = [*costs, *(chart for choice in layers for chart in choice.charts), *curves]
     scripts = [_read("page.js")] + ([get_plotlyjs()] if charts else [])
@@ -55,10 +58,11 @@ def page_html(report: Report) -> str:
         curves=curves,
         curve_legend=curve_legend,
         table=all_rows(report.rows) if report.rows else None,
-        flips=flips_table(report.flips) if report.flips and report.flips.get("per_class") else None,
-        flips_sentence=_flips_sentence(report.flips or {}),
+        flips=flips_table(flips) if flips.get("per_class") else None,
+        flips_sentence=flips_sentence(flips),
         environment=_flat(report.environment),
         kilobytes=kilobytes,
+        sort_key=sort_key,
         style=Markup(_read("page.css")),
         script=Markup(scripts[0]),
         plotly=Markup(scripts[1]) if charts else "",
@@ -69,13 +73,6 @@ def page_html(report: Report) -> str:
 
 def _read(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
-
-
-def _flips_sentence(flips: Row) -> str:
-    entries = flips.get("per_class") or []
-    lost, gained, num = (sum(number(entry.get(key)) or 0 for entry in entries) for key in ("lost", "gained", "num"))
-    of_all = f" of {num:,} test samples" if num else ""
-    return f"Right before and wrong after: {lost:,}; wrong before and right after: {gained:,}{of_all}."
 
 
 def _flat(values: Row, prefix: str = "") -> list[tuple[str, str]]:

@@ -7,8 +7,21 @@ from typing import Any
 
 Figure = dict[str, Any]
 
-# Readable on white and told apart by colour-blind readers (Okabe and Ito, 2008, yellow left out).
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#a6498b", "#4f9fd0", "#b07d00", "#555555")
+# Readable on white. The first six are told apart by colour-blind readers (Okabe and Ito, 2008, darkened, no yellow).
+PALETTE = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#a6498b",
+    "#4f9fd0",
+    "#b07d00",
+    "#555555",
+    "#6a3fd0",
+    "#c2185b",
+    "#5f8a1f",
+    "#00838f",
+    "#8d4a2b",
+)
 GRID = "#e6e9ed"
 TEXT = "#3b4754"
 
@@ -42,6 +55,6 @@ def layout(x_title: str, y_title: str, **more: Any) -> Figure:
         "hoverlabel": {"bgcolor": "#ffffff", "font": {"color": TEXT}, "align": "left"},
         "showlegend": False,
         "xaxis": {**axis, "title": {"text": x_title}, "automargin": True},
-        "yaxis": {**axis, "title": {"text": y_title}, "automargin": True},
+        "yaxis": {**axis, "title": {"text": y_title, "standoff": 10}, "automargin": True},
         **more,
     }
