@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,8 +23,8 @@ READY_BYTES = 256 * 1024**2
 class Arrays:
     """Raw images (N, C, H, W), uint8 or float32, and labels (N,) int64."""
 
-    images: np.ndarray
-    labels: np.ndarray
+    images: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
 
     def cut(self, sizes: Sequence[int], seed: int) -> list[Arrays]:
         """Parts of the given sizes, see `splits.stratified`."""
@@ -79,8 +79,8 @@ class ArraySplit(Split):
     picked, augmented and preprocessed. Both give the same bits. Batches are copies: writing to one harms nothing.
     """
 
-    images: Tensor
-    labels: Tensor
+    images: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
     preprocessing: Preprocessing
     augment: Augment | None = None
 

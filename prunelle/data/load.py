@@ -11,8 +11,10 @@ from prunelle.data.arrays import ArraySet
 from prunelle.data.cifar import read_cifar
 from prunelle.data.digits import read_digits
 from prunelle.data.find import check_data
+from prunelle.data.folder import load_folder
 from prunelle.data.mnist import read_mnist
 from prunelle.data.names import Source
+from prunelle.data.npz import read_npz
 from prunelle.data.task import Task
 from prunelle.errors import SettingError
 
@@ -49,4 +51,9 @@ def load_task(
                 f"{found.source.input_shape[1]} pixels a side; leave it out, it is for image folders."
             )
         return READERS[found.source.name](found.source, found.files, split_seed).task(device, augment)
-    raise NotImplementedError
+    assert found.path is not None
+    if found.path.is_dir():
+        return load_folder(found.path, device=device, split_seed=split_seed, image_size=image_size, augment=augment)
+    if image_size is not None:
+        raise SettingError(f"{found.path}: image_size is for image folders, a .npz file brings its own; leave it out.")
+    return read_npz(found.path, split_seed).task(device, augment)

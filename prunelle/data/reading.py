@@ -30,7 +30,13 @@ def reading(path: Path, what: str) -> Iterator[None]:
 
 
 def check_bytes(path: Path, num_bytes: int) -> None:
-    """Raises DataError when a file claims more than MAX_BYTES."""
+    """Raises DataError when a file claims to unpack to more than MAX_BYTES, or to much more than it can hold.
+
+    Real images shrink a few times, and deflate ends at 1,032; a hundredfold of a large size is a hostile file.
+    """
+    on_disk = path.stat().st_size
+    if num_bytes > max(256 * 1024**2, 100 * on_disk):
+        raise DataError(f"{path}: claims {num_bytes:,} bytes of data in a file of {on_disk:,}; get the file again.")
     if num_bytes > MAX_BYTES:
         raise DataError(
             f"{path}: claims {num_bytes:,} bytes, sets held in memory may have {MAX_BYTES:,}; use a folder of images."
