@@ -19,6 +19,8 @@ PrunelleError                     exit 1
     └── MeasurementError          a figure that could not be measured honestly
 """
 
+from typing import Any
+
 
 class PrunelleError(Exception):
     exit_code = 1
@@ -69,7 +71,11 @@ class WorkError(PrunelleError):
 
 
 class DivergedError(WorkError):
-    pass
+    """last_good: the nn.Module with the last weights that were finite."""
+
+    def __init__(self, message: str, last_good: Any = None) -> None:
+        super().__init__(message)
+        self.last_good = last_good
 
 
 class BusyError(WorkError):

@@ -102,12 +102,26 @@ def save(
         raise disk_error(folder, error) from None
     atomic_write(folder / f"{WEIGHTS}.next", weights)
     write_sealed_json(folder / f"{MANIFEST}.next", manifest.model_dump(mode="json"))
+    put_in_place(folder)
+
+
+def put_in_place(folder: Path) -> None:
+    """Rename the two `.next` files over the model that stands there. Raises DiskError."""
     try:
         for name in (WEIGHTS, MANIFEST):
             os.replace(folder / f"{name}.next", folder / name)
         sync_folder(folder)
     except OSError as error:
         raise disk_error(folder, error) from None
+
+
+def copy_saved(source: Path, target: Path) -> None:
+    """Put the very bytes of a saved model into another folder, replacing a model there. Raises CorruptFileError."""
+    read_folder(source)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, MANIFEST):
+        atomic_write(target / f"{name}.next", read_bytes(source / name))
+    put_in_place(target)
 
 
 def is_saved(folder: str | Path) -> bool:

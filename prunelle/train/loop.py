@@ -106,7 +106,8 @@ class Training:
         if self.progress.diverged_step is not None:
             raise DivergedError(
                 f"{self.name}: the loss was not finite or grew {RUNAWAY:g}-fold at step {self.progress.diverged_step}; "
-                f"the last good weights are kept; try a learning rate below {self.settings.lr:g}."
+                f"the last good weights are kept; try a learning rate below {self.settings.lr:g}.",
+                last_good=self.model.eval(),
             )
         if self.best:
             restore_(self.state, self.best)

@@ -38,7 +38,7 @@ class TrainState:
 
 def init_state(model: nn.Module, optimizer: Optimizer) -> TrainState:
     """The state whose weights and buffers are the model's own tensors; frozen weights are left out."""
-    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    weights: Weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     return TrainState(weights, dict(model.named_buffers()), optimizer.init(list(weights.values())))
 
 

@@ -1,0 +1,109 @@
+"""MODEL, as users write it everywhere: a name, timm:NAME, file.py:factory or a saved folder, with or without weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from prunelle.data.task import Preprocessing, Task
+from prunelle.errors import ModelError, SettingError, WeightsError
+from prunelle.models.cuts import Cuts
+from prunelle.models.load import build, default_shape
+from prunelle.models.names import TABLE, Shape
+from prunelle.models.save import Builder, is_saved, load, read_folder
+from prunelle.models.weights import fit_weights_, read_weights
+from prunelle.seeds import derive
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """model: in eval mode. builder, cuts: what `save` needs to write it again. preprocessing: None when not known."""
+
+    model: nn.Module
+    builder: Builder | None
+    cuts: Cuts
+    preprocessing: Preprocessing | None
+    class_names: tuple[str, ...]
+    input_shape: Shape | None
+
+
+def open_model(
+    spec: str,
+    *,
+    weights: str | Path | None = None,
+    input_shape: Shape | None = None,
+    num_classes: int | None = None,
+    trust: bool = False,
+    seed: int = 0,
+) -> OpenedModel:
+    """Build or load the model that `spec` means.
+
+    weights: a file for a spec that is no folder; without it the weights are random, drawn from `seed`. input_shape:
+    (C, H, W), num_classes: None keeps what the model was made for. Raises ModelError, WeightsError,
+    CorruptFileError, UntrustedCodeError, MissingExtraError, SettingError.
+    """
+    if Path(spec).is_dir():
+        return open_folder(spec, weights, trust)
+    shape = input_shape or default_shape(spec)
+    classes = num_classes or (TABLE[spec].num_classes if spec in TABLE else None)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive(seed, "init"))
+        model = build(spec, input_shape=shape, num_classes=classes, trust=trust)
+    if weights is not None:
+        fit_weights_(model, read_weights(weights), str(weights))
+    builder = None
+    if shape is not None:
+        builder = Builder(spec=spec, input_shape=list(shape), num_classes=classes or outputs(model, spec, shape))
+    return OpenedModel(model.eval(), builder, Cuts(), None, (), shape)
+
+
+def open_folder(folder: str, weights: str | Path | None, trust: bool) -> OpenedModel:
+    """A saved folder, or an experiment's folder, which holds its chosen model."""
+    if weights is not None:
+        raise SettingError(f"--weights {weights}: {folder} has weights of its own; pass one of the two.")
+    if not is_saved(folder):
+        raise ModelError(f"{folder}: holds no model.json; give a folder that prunelle saved a model in, or a name.")
+    manifest, _ = read_folder(folder)
+    shape = tuple(manifest.builder.input_shape) if manifest.builder else None
+    return OpenedModel(
+        load(folder, trust=trust),
+        manifest.builder,
+        manifest.cuts,
+        manifest.preprocess(),
+        tuple(manifest.class_names),
+        shape,  # type: ignore[arg-type]
+    )
+
+
+def outputs(model: nn.Module, spec: str, shape: Shape) -> int:
+    """How many outputs the model gives for an image of `shape`. Raises ModelError when it does not run on it."""
+    device = next(model.parameters(), torch.empty(0)).device
+    training = model.training
+    try:
+        with torch.inference_mode():
+            found = model.eval()(torch.zeros(1, *shape, device=device))
+    except (RuntimeError, ValueError, TypeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{spec}: does not run on an image of {tuple(shape)} ({first}); pass --input C,H,W.") from None
+    finally:
+        model.train(training)
+    if not isinstance(found, torch.Tensor) or found.ndim != 2:
+        raise ModelError(f"{spec}: must return one tensor of shape (N, classes) for one image.")
+    return found.shape[1]
+
+
+def check_fits(opened: OpenedModel, spec: str, task: Task) -> None:
+    """Raises ModelError or WeightsError when the model cannot do the task."""
+    given = outputs(opened.model, spec, task.input_shape)
+    if given != task.num_classes:
+        raise ModelError(
+            f"{spec}: gives {given} outputs and {task.name} has {task.num_classes} classes; use a fitting one."
+        )
+    if opened.preprocessing is not None and opened.preprocessing != task.preprocessing:
+        raise WeightsError(
+            f"{spec}: was made for images normalised by {opened.preprocessing}, {task.name} has {task.preprocessing}; "
+            "use the data set it was trained on."
+        )

@@ -1,0 +1,110 @@
+"""Making one run: train or take over, prune, save. What a worker process does."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from torch import nn
+
+from prunelle.data.load import load_task
+from prunelle.data.task import Task
+from prunelle.errors import DivergedError
+from prunelle.files import read_sealed_json, write_sealed_json
+from prunelle.models.open import check_fits, open_model
+from prunelle.models.save import load, read_folder, save
+from prunelle.recipes.plan import Place, PlannedRun
+from prunelle.recipes.settings import Cell
+from prunelle.recipes.words import step, train_settings
+from prunelle.runs import Run
+from prunelle.steps import Chain
+from prunelle.train.stage import Train
+
+TRAINED = "trained.json"
+MODEL = "model"
+
+
+@lru_cache(maxsize=2)
+def task_of(data: str, data_dir: str | None, device: str) -> Task:
+    """The task, read once a process."""
+    return load_task(data, data_dir=data_dir, device=device)
+
+
+def open_run(planned: PlannedRun, place: Place) -> Run:
+    return Run.open(place.out / "runs", planned.settings, planned.seed, place.device)
+
+
+def is_trained(run: Run) -> bool:
+    return run.done or (run.folder / TRAINED).exists()
+
+
+def diverged(run: Run) -> bool:
+    """Whether training broke off; the saved model is then the last good one."""
+    return bool(read_sealed_json(run.folder / TRAINED)["diverged"])
+
+
+def execute(job: dict) -> None:
+    """Make one run unless it stands. job: {"planned": PlannedRun, "place": Place}."""
+    planned: PlannedRun = job["planned"]
+    place: Place = job["place"]
+    run = open_run(planned, place)
+    if is_trained(run):
+        return
+    with run.locked():
+        task = task_of(planned.cell.data, place.data_dir, place.device)
+        if planned.dense is None:
+            make_dense(planned.cell, planned.seed, task, run, place)
+        else:
+            make_pruned(planned.cell, task, run, open_run(planned.dense, place), place)
+
+
+def make_dense(cell: Cell, seed: int, task: Task, run: Run, place: Place) -> None:
+    """The dense network, as a saved folder of the run."""
+    known = Path(cell.model).is_dir()
+    opened = open_model(
+        cell.model,
+        weights=cell.weights,
+        input_shape=None if known else (cell.input_shape or task.input_shape),
+        num_classes=None if known else task.num_classes,
+        trust=place.trust,
+        seed=seed,
+    )
+    check_fits(opened, cell.model, task)
+    model, broke = opened.model, False
+    if cell.dense:
+        try:
+            model = Train(train_settings(cell.dense), "dense")(model, task, run)
+        except DivergedError as error:
+            model, broke = error.last_good, True
+    save(
+        model.cpu(),
+        run.folder / MODEL,
+        builder=opened.builder,
+        preprocessing=task.preprocessing,
+        class_names=task.class_names,
+        cuts=opened.cuts,
+    )
+    write_sealed_json(run.folder / TRAINED, {"diverged": broke})
+
+
+def make_pruned(cell: Cell, task: Task, run: Run, dense_run: Run, place: Place) -> None:
+    """The pruned network, made from the dense run's, as a saved folder of the run."""
+    manifest, _ = read_folder(dense_run.folder / MODEL)
+    dense = load(dense_run.folder / MODEL, trust=place.trust).to(run.device)
+    model: nn.Module = dense
+    broke = False
+    try:
+        names = [f"{number}-{stage.kind}" for number, stage in enumerate(cell.stages)]
+        chain = Chain(tuple(step(stage, name, dense) for stage, name in zip(cell.stages, names, strict=True)))
+        model = chain(dense, task, run)
+    except DivergedError as error:
+        model, broke = error.last_good, True
+    save(
+        model.cpu(),
+        run.folder / MODEL,
+        builder=manifest.builder,
+        preprocessing=task.preprocessing,
+        class_names=task.class_names,
+        cuts=manifest.cuts,
+    )
+    write_sealed_json(run.folder / TRAINED, {"diverged": broke or diverged(dense_run)})

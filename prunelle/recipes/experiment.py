@@ -1,0 +1,146 @@
+"""Running a recipe: training jobs on all cores, then measuring one by one on a quiet machine, then telling it.
+
+OUT/recipe.json      what is run, sealed; another recipe in the same folder is refused
+OUT/runs/ID/         one folder a run
+OUT/model.*          the chosen network, so that OUT itself loads as a MODEL
+OUT/cards.json       a list of Cards; rows.csv, rows.json, report.html beside it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from prunelle.engines.local import run_jobs
+from prunelle.errors import DivergedError, RunConflictError
+from prunelle.files import atomic_write, disk_error, read_bytes, read_sealed_json, to_json, write_sealed_json
+from prunelle.models.save import MANIFEST, WEIGHTS, copy_saved
+from prunelle.recipes.cards import measure_run, row
+from prunelle.recipes.execute import MODEL, execute, is_trained, open_run, task_of
+from prunelle.recipes.plan import Place, PlannedRun, plan
+from prunelle.recipes.settings import Recipe
+
+Watch = Callable[[str, float], None]
+"""(what is going on, share done in [0, 1]), called again and again while an experiment runs."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """runs: all, in order, measured. rows: one flat dict a run. chosen: the run whose network stands in OUT."""
+
+    runs: list[PlannedRun]
+    rows: list[dict]
+    chosen: PlannedRun
+
+
+def run_experiment(recipe: Recipe, place: Place, watch: Watch = lambda what, share: None) -> Finished:
+    """Do what the recipe says, or what of it is not done yet.
+
+    Raises RunConflictError when OUT holds something else, DivergedError when every run is measured and one of them
+    diverged, and whatever the runs raise.
+    """
+    planned = prepare(recipe, place)
+    torch.set_num_threads(place.threads)
+    for variant, what in (("dense", "training"), ("pruned", "pruning")):
+        train_all([p for p in planned if p.variant == variant], place, what, watch)
+    for number, one in enumerate(planned):
+        watch(f"measuring {number + 1} of {len(planned)}", number / len(planned))
+        measure_run(one, place)
+    rows = [row(one, open_run(one, place)) for one in planned]
+    chosen = choose(planned, rows)
+    copy_saved(open_run(chosen, place).folder / MODEL, place.out)
+    cards = [
+        open_run(one, place).card() | {"id": r["id"], "run": r["run"], "seed": r["seed"], "variant": r["variant"]}
+        for one, r in zip(planned, rows, strict=True)
+    ]
+    atomic_write(place.out / "cards.json", (to_json(cards) + "\n").encode())
+    watch("done", 1.0)
+    return Finished(planned, rows, chosen)
+
+
+def prepare(recipe: Recipe, place: Place) -> list[PlannedRun]:
+    """Read the data, claim OUT for this recipe, list the runs. Raises RunConflictError, DataError, DiskError."""
+    claim_check(recipe, place.out)
+    tasks = {cell.data: task_of(cell.data, place.data_dir, place.device) for cell in recipe.cells}
+    fingerprints = {data: task.fingerprint for data, task in tasks.items()}
+    planned = plan(recipe, fingerprints)
+    path = place.out / "recipe.json"
+    claim = {"recipe": recipe.model_dump(mode="json"), "data": fingerprints}
+    if path.exists():
+        if read_sealed_json(path)["data"] != fingerprints:
+            raise RunConflictError(f"{place.out}: was begun on other data of the same name; choose another --out.")
+    else:
+        try:
+            place.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(place.out, error) from None
+        write_sealed_json(path, claim)
+    return planned
+
+
+def claim_check(recipe: Recipe, out: Path) -> None:
+    """Raises RunConflictError when `out` holds anything but this recipe's runs. Reads no data."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise RunConflictError(f"{out}: is a file; --out must name a folder.")
+    path = out / "recipe.json"
+    if not path.exists():
+        if any(not entry.name.startswith(".") for entry in out.iterdir()):
+            raise RunConflictError(f"{out}: is not empty and holds no recipe.json; choose another folder with --out.")
+        return
+    if read_sealed_json(path)["recipe"] != recipe.model_dump(mode="json"):
+        raise RunConflictError(f"{out}: holds a run of another recipe or other settings; choose another --out.")
+
+
+def train_all(planned: list[PlannedRun], place: Place, what: str, watch: Watch) -> None:
+    """Make the runs that are missing, in one process or in several."""
+    runs = [open_run(one, place) for one in planned]
+    jobs = [{"planned": p, "place": place} for p, run in zip(planned, runs, strict=True) if not is_trained(run)]
+
+    def look() -> None:
+        done = sum(is_trained(run) or part_done(run.folder) for run in runs)
+        watch(f"{what}: {sum(map(is_trained, runs))} of {len(runs)} runs", done / len(runs))
+
+    if place.workers > 1 and len(jobs) > 1:
+        run_jobs(execute, jobs, place.workers, look)
+        return
+    for job in jobs:
+        look()
+        execute(job)
+
+
+def part_done(folder: Path) -> float:
+    """How far a run's present stage is, as it last told."""
+    try:
+        return min(0.99, float((folder / "progress").read_text()))
+    except (OSError, ValueError):
+        return 0.0
+
+
+def choose(planned: list[PlannedRun], rows: list[dict]) -> PlannedRun:
+    """The network to ship: of those pruned (else of all) the best on val, of equals the one with fewest weights."""
+    last = "pruned" if any(one.variant == "pruned" for one in planned) else "dense"
+    pairs = [(one, r) for one, r in zip(planned, rows, strict=True) if one.variant == last]
+    return max(pairs, key=lambda pair: (not pair[1]["diverged"], pair[1]["val_top1"], -pair[1]["nnz"]))[0]
+
+
+def check_converged(finished: Finished) -> None:
+    """Raises DivergedError, naming the runs, when any diverged."""
+    broken = [r["id"] for r in finished.rows if r["diverged"]]
+    if broken:
+        raise DivergedError(
+            f"{len(broken)} of {len(finished.rows)} runs diverged ({', '.join(broken)}); their last good weights are "
+            "kept and marked; try a smaller learning rate in another --out."
+        )
+
+
+def shipped_files(out: Path) -> list[dict]:
+    """The saved network in OUT, for the table at the end."""
+    return [
+        {"path": str(out / name), "bytes": len(read_bytes(out / name)), "what": what}
+        for name, what in ((WEIGHTS, "weights"), (MANIFEST, "how to rebuild it"))
+    ]

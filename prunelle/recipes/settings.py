@@ -1,0 +1,110 @@
+"""What an experiment is told, in words and numbers: read from files and command lines, checked here, never run here.
+
+Unknown keys and impossible values are refused with their place. Words become values in recipes/words.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Sparsity = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+ScoreWord = Literal["magnitude", "random", "magnitude_times_gradient"]
+ScopeWord = Literal["global", "layer"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Training(Frozen):
+    """See train.settings.TrainSettings. patience, target: early stopping on val. momentum: for sgd only."""
+
+    epochs: Count = 30
+    lr: Annotated[float, Field(gt=0, le=100)] = 1e-3
+    batch_size: Count = 128
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    schedule: Literal["constant", "cosine", "stairs"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    patience: Count | None = None
+    target: Share | None = None
+    best_from: Share = 1.0
+    distill: Share = 0.0
+    temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
+
+    @model_validator(mode="after")
+    def check(self) -> Training:
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}, must be at most epochs, {self.epochs}")
+        return self
+
+
+class PruneStage(Frozen):
+    """Zero the lowest scores at once. See prune.weights.PruneWeights."""
+
+    kind: Literal["prune"] = "prune"
+    sparsity: Sparsity
+    score: ScoreWord = "magnitude"
+    scope: ScopeWord = "global"
+
+
+class RetrainStage(Frozen):
+    """Train on, zeros held. training.distill: share of the loss that imitates the dense network."""
+
+    kind: Literal["retrain"] = "retrain"
+    training: Training
+
+
+class GradualStage(Frozen):
+    """Train while sparsity rises. See prune.weights.PruneGradually."""
+
+    kind: Literal["gradual"] = "gradual"
+    sparsity: Sparsity
+    score: ScoreWord = "magnitude"
+    scope: ScopeWord = "global"
+    shape: Literal["constant", "linear", "cubic"] = "cubic"
+    begin: Share = 0.0
+    end: Annotated[float, Field(ge=0, le=0.9)] = 0.6
+    frequency: Count = 20
+    training: Training
+
+    @model_validator(mode="after")
+    def check(self) -> GradualStage:
+        if self.begin > self.end:
+            raise ValueError(f"begin is {self.begin}, must be at most end, {self.end}")
+        return self
+
+
+Stage = Annotated[PruneStage | RetrainStage | GradualStage, Field(discriminator="kind")]
+
+
+class Cell(Frozen):
+    """One line of an experiment: a dense network, trained or brought, and what is then done to it.
+
+    model: a spec or a saved folder. weights: a file, for a spec. dense: how to train the dense network first; None
+    takes it as it is. stages: what makes the pruned network; none leaves only the dense one.
+    """
+
+    label: Annotated[str, Field(min_length=1, max_length=80)]
+    model: str
+    data: str
+    weights: str | None = None
+    input_shape: tuple[Count, Count, Count] | None = None
+    dense: Training | None = None
+    stages: tuple[Stage, ...] = ()
+
+
+class Recipe(Frozen):
+    """Cells times seeds."""
+
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
