@@ -65,8 +65,11 @@ def dense_partner(row: Row, rows: Sequence[Row]) -> Row | None:
     return None
 
 
-def paired(group: Group, key: str, compare: Callable[[float, float], float]) -> Spread | None:
-    """Spread of compare(value of the row, value of its dense partner) over the rows where both were measured."""
+def paired(group: Group, key: str, compare: Callable[[float, float], float | None]) -> Spread | None:
+    """Spread of compare(value of the row, value of its dense partner) over the rows where both were measured.
+
+    compare may give None for a pair that has no answer; it is left out.
+    """
     results = []
     for row, partner in zip(group.rows, group.partners, strict=True):
         own, dense = number(row.get(key)), number(partner.get(key)) if partner else None

@@ -43,7 +43,7 @@ def _line(group: Group) -> list[Cell]:
         _with_interval(group, "top1", "top1_low", "top1_high", cells.percent),
         spread_cell(paired(group, "top1", lambda own, dense: own - dense), cells.points),
         spread_cell(_spread(group, "size_bytes"), cells.kilobytes, "bytes"),
-        spread_cell(paired(group, "size_bytes", lambda own, dense: own / dense), cells.ratio),
+        spread_cell(paired(group, "size_bytes", lambda own, dense: own / dense if dense else None), cells.ratio),
         spread_cell(_spread(group, "sparsity"), cells.percent),
         spread_cell(_spread(group, "macs_nonzero"), cells.millions, "MACs"),
         MIXED if mixed else spread_cell(_spread(group, "latency_median_ms"), cells.significant),

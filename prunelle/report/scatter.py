@@ -43,7 +43,8 @@ def accuracy_against(cost: Cost, rows: Sequence[Row], colors: dict[str, str]) ->
     costs = [row[cost.key] for row in known]
     if min(costs) > 0 and max(costs) / min(costs) > LOG_FROM_RATIO:
         figure = layout(f"{cost.title}, log scale", "Top-1 (%)")
-        figure["xaxis"] |= {"type": "log", "nticks": 6, "tickformat": cost.ticks or "~g"}
+        figure["xaxis"] |= {"type": "log", "dtick": 1, "tickformat": cost.ticks or ",~g"}
+        figure["xaxis"]["minor"] = {"dtick": "D1", "ticks": "outside", "ticklen": 3}
     else:
         figure = layout(cost.title, "Top-1 (%)")
         figure["xaxis"] |= {"rangemode": "tozero", "nticks": 6, "tickformat": cost.ticks}
