@@ -1,17 +1,12 @@
 """The one timer: every speed that Prunelle reports is taken here.
 
-A measurement is a number of rounds. In a round every function has two turns, in a random order and then in the
-reverse of it (A B B A), so a machine that grows slower does not favour the one that came first. A turn is one call,
-or several when calls are short, and then one call before them is not counted, because it finds the other function's
-data in the cache. Copies between host and device are in the figure only when the function itself makes them.
+Samples come in rounds (`rounds.py`), the interval of a ratio from a bootstrap over them (`bootstrap.py`). Copies
+between host and device are in the figure only when the function itself makes them.
 """
 
-import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy
 import torch
@@ -19,18 +14,12 @@ from numpy.typing import NDArray
 
 from prunelle.errors import SettingError
 from prunelle.measure.bootstrap import ratio_interval
+from prunelle.measure.rounds import Call, Clock, plan_turns, synchroniser, take_round, undisturbed, warm_up
 from prunelle.seeds import generator as seeded
 
-Call = Callable[[], object]
-Clock = Callable[[], int]
-
 MIN_ROUNDS = 15  # 30 samples, below which a percentile interval of a median means little
-TURN_NS = 2_000_000  # shorter than a scheduler's time slice, so a burst seldom hits the turns of one side only
-MAX_TURN_CALLS = 4
-WARM_UP_NS = 2_000_000_000
-STABLE = 0.05  # warm when two looks at the median differ by less
-PRECISE = 0.01  # half width of the interval of log(ratio) beyond which more rounds are taken
 EFFORTS = (1, 2, 4)  # times what was asked for, until precise
+PRECISE = 0.01  # while the interval of log(ratio) is wider than +- this, more rounds are taken
 REAL_DIFFERENCE = 0.03
 
 
@@ -38,7 +27,8 @@ REAL_DIFFERENCE = 0.03
 class Timing:
     """Milliseconds per call, and how many times faster than the first function of the same measurement.
 
-    ratio above 1 = faster than the first; ratio_low, ratio_high: its 95 % interval; None when it was timed alone.
+    ratio above 1 = faster than the first; ratio_low and ratio_high hold the truth in 95 of 100 measurements.
+    All three are None when a function was timed alone, and 1 for the first itself.
     The ratio is paired, round by round, so on a noisy machine it is closer to the truth than the quotient of medians.
     """
 
@@ -53,7 +43,13 @@ class Timing:
 
 
 def claims_difference(timing: Timing) -> bool:
-    """Whether a timing may be called faster or slower: its interval excludes 1 and the ratio is off by over 3 %."""
+    """Whether a timing may be called faster or slower: its interval excludes 1 and the ratio is off by over 3 %.
+
+    >>> claims_difference(Timing(1.0, 1.1, 1.2, 1.06, 1.04, 1.08, 1000, 1))
+    True
+    >>> claims_difference(Timing(1.0, 1.1, 1.2, 1.02, 1.01, 1.03, 1000, 1))
+    False
+    """
     if timing.ratio is None or timing.ratio_low is None or timing.ratio_high is None:
         return False
     excludes_one = timing.ratio_low > 1 or timing.ratio_high < 1
@@ -94,24 +90,51 @@ def time_interleaved(
     min_seconds, min_samples: per function; sampling goes on until either is reached, with at least 30 samples, and
     up to 4 times as long while the interval of a ratio is wider than +- 1 %.
     generator: CPU generator that draws the order of turns and the resamples; a fixed one when None.
+    clock: returns ns; another one only in tests.
     Returns one Timing per function, in order.
     Raises SettingError on no functions or on a setting that is not above 0.
     """
     _check(fns, threads, min_seconds, min_samples)
     draws = generator or seeded(0, "latency")
-    sync = _synchroniser(torch.device(device))
+    sync = synchroniser(torch.device(device))
     rounds: list[list[list[int]]] = []
-    with _undisturbed(threads):
-        turn = partial(_turn, num_calls=_warm_up(fns, sync, clock), sync=sync, clock=clock)
+    with undisturbed(threads):
+        turns = plan_turns(fns, warm_up(fns, sync, clock), sync, clock)
         start = clock()
         for effort in EFFORTS:
             deadline = start + effort * min_seconds * 1e9 * len(fns)
             while len(rounds) < MIN_ROUNDS or (_samples(rounds) < effort * min_samples and clock() < deadline):
-                rounds.append(_round(fns, turn, draws))
-            timings = _summary(numpy.array(rounds), threads, draws)
+                rounds.append(take_round(turns, draws))
+            timings = summarise(numpy.array(rounds), threads, draws)
             if all(_is_precise(timing) for timing in timings):
                 break
     return timings
+
+
+def summarise(times: NDArray, threads: int, draws: torch.Generator) -> tuple[Timing, ...]:
+    """One Timing per function from times (rounds, functions, calls), ns; percentiles over all calls of a function."""
+    rng = numpy.random.default_rng(int(torch.randint(2**62, (), generator=draws)))
+    times = numpy.maximum(times, 1)  # a clock that ticks slower than the call would give log(0)
+    timings = []
+    for index in range(times.shape[1]):
+        mine = times[:, index]
+        median, p95, p99 = (float(value) / 1e6 for value in numpy.percentile(mine, [50, 95, 99]))
+        ratio = low = high = 1.0 if times.shape[1] > 1 else None
+        if index > 0:
+            interval = ratio_interval(times[:, 0], mine, rng)
+            ratio, low, high = interval.estimate, interval.low, interval.high
+        timings.append(Timing(median, p95, p99, ratio, low, high, mine.size, threads))
+    return tuple(timings)
+
+
+def _samples(rounds: list[list[list[int]]]) -> int:
+    return len(rounds) * len(rounds[0][0])
+
+
+def _is_precise(timing: Timing) -> bool:
+    if timing.ratio_low is None or timing.ratio_high is None:
+        return True
+    return bool(numpy.log(timing.ratio_high / timing.ratio_low) <= 2 * PRECISE)
 
 
 def _check(fns: Sequence[Call], threads: int, min_seconds: float, min_samples: int) -> None:
@@ -120,85 +143,3 @@ def _check(fns: Sequence[Call], threads: int, min_seconds: float, min_samples: i
     for name, value in (("threads", threads), ("min_seconds", min_seconds), ("min_samples", min_samples)):
         if not value > 0:
             raise SettingError(f"timer: {name} is {value}, must be above 0.")
-
-
-def _synchroniser(device: torch.device) -> Callable[[], None] | None:
-    return partial(torch.cuda.synchronize, device) if device.type == "cuda" else None
-
-
-@contextmanager
-def _undisturbed(threads: int) -> Iterator[None]:
-    """Hold the thread count, and keep the garbage collector out of the samples; put both back."""
-    before, collecting = torch.get_num_threads(), gc.isenabled()
-    gc.collect()
-    gc.disable()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        if collecting:
-            gc.enable()
-
-
-def _turn(fn: Call, num_calls: int, sync: Callable[[], None] | None, clock: Clock) -> list[int]:
-    """Nanoseconds of each of `num_calls` calls in a row."""
-    if num_calls > 1:
-        fn()
-    if sync is not None:
-        sync()
-    times = []
-    for _ in range(num_calls):
-        start = clock()
-        fn()
-        if sync is not None:
-            sync()
-        times.append(clock() - start)
-    return times
-
-
-def _round(fns: Sequence[Call], turn: Callable[[Call], list[int]], draws: torch.Generator) -> list[list[int]]:
-    """The times of each function, in the order of `fns`, over one random order and its reverse."""
-    order = torch.randperm(len(fns), generator=draws).tolist()
-    times: list[list[int]] = [[] for _ in fns]
-    for index in [*order, *reversed(order)]:
-        times[index] += turn(fns[index])
-    return times
-
-
-def _samples(rounds: list[list[list[int]]]) -> int:
-    return len(rounds) * len(rounds[0][0])
-
-
-def _warm_up(fns: Sequence[Call], sync: Callable[[], None] | None, clock: Clock) -> int:
-    """Call every function until its median settles or two seconds have gone; returns how many calls fill a turn."""
-    for fn in fns:
-        fn()  # compilation and lazy loading happen here, outside the two seconds
-    start = clock()
-    before = numpy.full(len(fns), numpy.inf)
-    while True:
-        now = numpy.array([numpy.median(_turn(fn, 5, sync, clock)) for fn in fns])
-        if numpy.all(abs(now - before) <= STABLE * now) or clock() - start > WARM_UP_NS:
-            return int(numpy.clip(TURN_NS // max(now.max(), 1), 1, MAX_TURN_CALLS))
-        before = now
-
-
-def _summary(times: NDArray, threads: int, draws: torch.Generator) -> tuple[Timing, ...]:
-    """times: (rounds, functions, calls) in ns."""
-    rng = numpy.random.default_rng(int(torch.randint(2**62, (), generator=draws)))
-    timings = []
-    for index in range(times.shape[1]):
-        mine = numpy.maximum(times[:, index], 1)
-        median, p95, p99 = (float(value) / 1e6 for value in numpy.percentile(mine, [50, 95, 99]))
-        ratio = low = high = 1.0 if times.shape[1] > 1 else None
-        if index > 0:
-            interval = ratio_interval(numpy.maximum(times[:, 0], 1), mine, rng)
-            ratio, low, high = interval.estimate, interval.low, interval.high
-        timings.append(Timing(median, p95, p99, ratio, low, high, mine.size, threads))
-    return tuple(timings)
-
-
-def _is_precise(timing: Timing) -> bool:
-    if timing.ratio_low is None or timing.ratio_high is None:
-        return True
-    return bool(numpy.log(timing.ratio_high / timing.ratio_low) <= 2 * PRECISE)
