@@ -56,6 +56,15 @@ def check_data(name_or_path: str | Path, data_dir: str | Path | None = None) -> 
     A name wins over a file or folder that is called the same; write ./mnist for the folder.
     Raises DataError when it is unknown or its files are missing, MissingExtraError when digits lacks scikit-learn.
     """
+    try:
+        return _resolve(name_or_path, data_dir)
+    except OSError as error:
+        raise DataError(
+            f"{name_or_path}: cannot be looked up ({error.strerror}); check the name and its folder."
+        ) from None
+
+
+def _resolve(name_or_path: str | Path, data_dir: str | Path | None) -> Found:
     if data_dir is not None and not Path(data_dir).is_dir():
         raise DataError(f"--data-dir {data_dir}: is not a folder; give an existing one, or leave it out.")
     text = str(name_or_path)
@@ -67,7 +76,7 @@ def check_data(name_or_path: str | Path, data_dir: str | Path | None = None) -> 
             raise MissingExtraError(f"{text}: comes with scikit-learn; install it with: pip install prunelle[demo]")
         return Found(source)
     path = Path(name_or_path)
-    if path.is_dir():
+    if text and path.is_dir():
         if not any(entry.is_dir() for entry in path.iterdir()):
             raise DataError(f"{path}: holds no folders; one folder a class is expected, or train/ and val/ of those.")
         return Found(None, path)
@@ -77,7 +86,7 @@ def check_data(name_or_path: str | Path, data_dir: str | Path | None = None) -> 
 
 
 def _unknown(text: str, path: Path) -> str:
-    if path.exists():
+    if text and path.exists():
         return f"{path}: is not a data set; must be a .npz file or a folder with one folder a class."
     if len(path.parts) > 1 or path.suffix:
         return f"{path}: no such file or folder; give an existing .npz file or image folder."

@@ -15,6 +15,7 @@ import torch
 from prunelle.data.arrays import READY_BYTES, Arrays, ArraySet
 from prunelle.data.augment import crop_flip
 from prunelle.data.images import ENDINGS, centred, shorter_side
+from prunelle.data.reading import reading
 from prunelle.data.splits import stratified, three_sizes, val_size
 from prunelle.data.stream import StreamSplit
 from prunelle.data.task import Preprocessing, Task
@@ -58,7 +59,8 @@ def load_folder(
     """
     if image_size is not None and not 1 <= image_size <= 4096:
         raise SettingError(f"image_size is {image_size}, must lie in 1..4096 pixels.")
-    class_names, parts = find_parts(root, split_seed)
+    with reading(root, "a folder of images"):
+        class_names, parts = find_parts(root, split_seed)
     first = shorter_side(root / os.fsdecode(parts[0].names[0]))
     size = image_size or min(first, DEFAULT_SIZE)
     resize = size if first <= size else round(size * 8 / 7)
@@ -141,7 +143,7 @@ def _images_below(folder: Path) -> list[tuple[str, int]]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if entry.is_dir(follow_symlinks=False):  # a link may lead back up
                 found += _images_below(Path(entry.path))
             elif entry.name.lower().endswith(ENDINGS):
                 found.append((entry.path, entry.stat().st_size))

@@ -88,15 +88,15 @@ def _part(path: Path, found: dict[str, np.ndarray], part: str | None) -> Arrays:
 
 def _images(where: str, images: np.ndarray) -> np.ndarray:
     """As (N, C, H, W), uint8 or float32."""
-    if images.ndim == 3:
-        images = images[:, None]
     first, last = (images.ndim == 4 and images.shape[axis] in CHANNELS for axis in (1, 3))
-    if first == last or 0 in images.shape:
+    if (first == last and images.ndim != 3) or 0 in images.shape:
         raise DataError(
             f"{where} has shape {images.shape}, must be (N, H, W), (N, H, W, C) or (N, C, H, W) with C of 1, 3 or 4 "
             "on just one of those axes."
         )
-    if last:
+    if images.ndim == 3:
+        images = images[:, None]
+    elif last:
         images = images.transpose(0, 3, 1, 2)
     if images.dtype == np.uint8:
         return np.ascontiguousarray(images)
