@@ -25,15 +25,17 @@ def layer_bars(layers: Sequence[Row], before: str, after: str, x_title: str) -> 
         f"<b>{label(name)}</b><br>before {row[before]:,}<br>after {row[after]:,} ({share} left)"
         for name, row, share in zip(names, known, left, strict=True)
     ]
-    common = {"type": "bar", "orientation": "h", "y": places, "hovertext": hover, "hoverinfo": "text"}
+    common = {"type": "bar", "orientation": "h", "y": places}
     values_before, values_after = ([row[key] for row in known] for key in (before, after))
     data = [
         {**common, "name": "before", "x": values_before, "marker": {"color": BEFORE_COLOR}, "text": left}
-        | {"textposition": "outside", "cliponaxis": False, "textfont": {"size": 11}},
-        {**common, "name": "after", "x": values_after, "marker": {"color": AFTER_COLOR}, "width": 0.5},
+        | {"textposition": "outside", "cliponaxis": False, "textfont": {"size": 11}}
+        | {"hovertext": hover, "hoverinfo": "text"},
+        {**common, "name": "after", "x": values_after, "marker": {"color": AFTER_COLOR}, "width": 0.5}
+        | {"hoverinfo": "skip"},
     ]
     ticks = [label(name if len(name) <= LONGEST_TICK else "…" + name[1 - LONGEST_TICK :]) for name in names]
     figure = layout(x_title, "", barmode="overlay", bargap=0.25, height=90 + 20 * max(len(known), 4))
-    figure["xaxis"] |= {"tickformat": "~s", "range": [0, 1.17 * max(values_before)], "nticks": 6}
+    figure["xaxis"] |= {"tickformat": "~s", "range": [0, 1.25 * max(values_before)], "nticks": 5, "tickangle": 0}
     figure["yaxis"] |= {"tickvals": places, "ticktext": ticks, "range": [len(known) - 0.4, -0.6], "ticks": ""}
     return {"data": data, "layout": figure}

@@ -1,6 +1,7 @@
-"""Values and scripts made safe to stand inside an HTML page."""
+"""Values and scripts made fit to stand inside an HTML page."""
 
 import base64
+import gzip
 import hashlib
 import json
 import math
@@ -22,16 +23,18 @@ def lean(value: Any) -> Any:
     return value
 
 
-def script_json(value: Any) -> str:
-    """JSON that can stand inside a <script> element whatever its strings hold.
+def packed_json(value: Any) -> str:
+    """The value as JSON, gzipped, in base64: a third of its size, and no letter of it can end a <script> element.
 
-    No `<`, `>` or `&` is left, so neither `</script>` nor `<!--` can end or upset the element.
-
-    >>> script_json("</script>")
-    '"\\\\u003c/script\\\\u003e"'
+    The same value gives the same text: no time is written into it.
     """
     text = json.dumps(lean(value), separators=(",", ":"), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def unpacked_json(packed: str) -> Any:
+    """What `packed_json` packed, as a browser unpacks it."""
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
 
 
 def script_hash(script: str) -> str:

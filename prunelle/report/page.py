@@ -5,7 +5,7 @@ from pathlib import Path
 from prunelle.errors import MissingExtraError
 from prunelle.report.cells import kilobytes, sort_key
 from prunelle.report.charts import cost_charts, curve_charts, layer_choices
-from prunelle.report.embed import script_hash, script_json
+from prunelle.report.embed import packed_json, script_hash
 from prunelle.report.flips import flips_sentence, flips_table
 from prunelle.report.groups import timing_settings
 from prunelle.report.headline import headline
@@ -67,7 +67,7 @@ def page_html(report: Report) -> str:
         script=Markup(scripts[0]),
         plotly=Markup(scripts[1]) if charts else "",
         hashes=[script_hash(script) for script in scripts],
-        figures=Markup(script_json({chart.key: chart.figure for chart in charts})),
+        figures=packed_json({chart.key: chart.figure for chart in charts}),
     )
 
 

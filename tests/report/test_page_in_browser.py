@@ -111,6 +111,20 @@ def test_choosing_a_run_draws_its_layers(driver):
     assert count(driver, "[data-choice='0'][hidden]") == 1
 
 
+def test_a_layer_tells_its_numbers_wherever_the_mouse_meets_its_bar(driver):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    bars = driver.find_elements(By.CSS_SELECTOR, ".choice:not([hidden]) .plot .barlayer .point path")
+    told = "return document.querySelector('#layers .choice:not([hidden]) .hoverlayer').textContent"
+    for bar in bars[:2]:
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", bar)
+        ActionChains(driver).move_to_element(bar).perform()
+        WebDriverWait(driver, 30).until(lambda d: "before 9" in d.execute_script(told))
+        assert "after 3 (33.3 % left)" in driver.execute_script(told)
+
+
 def test_printing_fits_the_sheet(driver):
     driver.execute_script("dispatchEvent(new Event('beforeprint'))")
     width = "return document.querySelector('#cost-size .main-svg').getBoundingClientRect().width"
