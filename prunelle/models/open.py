@@ -1,4 +1,4 @@
-"""MODEL, as users write it everywhere: a name, timm:NAME, file.py:factory or a saved folder, with or without weights."""
+"""MODEL, as users write it everywhere: a name, timm:NAME, file.py:factory or a saved folder."""
 
 from __future__ import annotations
 

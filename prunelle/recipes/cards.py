@@ -68,8 +68,9 @@ def evaluations(planned: PlannedRun, place: Place) -> tuple[Evaluation, Evaluati
     return before, after
 
 
-def row(planned: PlannedRun, run: Run) -> dict:
-    """A run's card as one flat row of the table; keys are report.rows.COLUMNS."""
+def row(planned: PlannedRun, place: Place) -> dict:
+    """A run's card as one flat row of the table; keys are report.rows.COLUMNS. dense_id: the run it stands on."""
+    run = open_run(planned, place)
     card = run.card()
     latency = card["latency_ms"] or {}
     flat = copy.copy(card)
@@ -77,6 +78,7 @@ def row(planned: PlannedRun, run: Run) -> dict:
         flat.pop(name)
     return {
         "id": run.id,
+        "dense_id": open_run(planned.dense, place).id if planned.dense else None,
         "run": planned.cell.label,
         "variant": planned.variant,
         "seed": planned.seed,

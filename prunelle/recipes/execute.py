@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,13 +12,15 @@ from prunelle.data.load import load_task
 from prunelle.data.task import Task
 from prunelle.errors import DivergedError
 from prunelle.files import read_sealed_json, write_sealed_json
+from prunelle.models.cuts import Cuts
 from prunelle.models.open import check_fits, open_model
-from prunelle.models.save import load, read_folder, save
+from prunelle.models.save import Builder, load, read_folder, save
 from prunelle.recipes.plan import Place, PlannedRun
 from prunelle.recipes.settings import Cell
 from prunelle.recipes.words import step, train_settings
 from prunelle.runs import Run
 from prunelle.steps import Chain
+from prunelle.train.ddp import join
 from prunelle.train.stage import Train
 
 TRAINED = "trained.json"
@@ -48,9 +51,12 @@ def execute(job: dict) -> None:
     planned: PlannedRun = job["planned"]
     place: Place = job["place"]
     run = open_run(planned, place)
-    if is_trained(run):
+    ranks = join(run.device)
+    trained = is_trained(run)
+    ranks.barrier()
+    if trained:
         return
-    with run.locked():
+    with run.locked() if ranks.rank == 0 else nullcontext():
         task = task_of(planned.cell.data, place.data_dir, place.device)
         if planned.dense is None:
             make_dense(planned.cell, planned.seed, task, run, place)
@@ -76,15 +82,7 @@ def make_dense(cell: Cell, seed: int, task: Task, run: Run, place: Place) -> Non
             model = Train(train_settings(cell.dense), "dense")(model, task, run)
         except DivergedError as error:
             model, broke = error.last_good, True
-    save(
-        model.cpu(),
-        run.folder / MODEL,
-        builder=opened.builder,
-        preprocessing=task.preprocessing,
-        class_names=task.class_names,
-        cuts=opened.cuts,
-    )
-    write_sealed_json(run.folder / TRAINED, {"diverged": broke})
+    keep(model, opened.builder, opened.cuts, task, run, broke)
 
 
 def make_pruned(cell: Cell, task: Task, run: Run, dense_run: Run, place: Place) -> None:
@@ -99,12 +97,15 @@ def make_pruned(cell: Cell, task: Task, run: Run, dense_run: Run, place: Place) 
         model = chain(dense, task, run)
     except DivergedError as error:
         model, broke = error.last_good, True
-    save(
-        model.cpu(),
-        run.folder / MODEL,
-        builder=manifest.builder,
-        preprocessing=task.preprocessing,
-        class_names=task.class_names,
-        cuts=manifest.cuts,
-    )
-    write_sealed_json(run.folder / TRAINED, {"diverged": broke or diverged(dense_run)})
+    keep(model, manifest.builder, manifest.cuts, task, run, broke or diverged(dense_run))
+
+
+def keep(model: nn.Module, builder: Builder | None, cuts: Cuts, task: Task, run: Run, broke: bool) -> None:
+    """Save a run's network and say that it stands; of several ranks the first does, and the others wait."""
+    ranks = join(run.device)
+    if ranks.rank == 0:
+        folder = run.folder / MODEL
+        names = task.class_names
+        save(model.cpu(), folder, builder=builder, preprocessing=task.preprocessing, class_names=names, cuts=cuts)
+        write_sealed_json(run.folder / TRAINED, {"diverged": broke})
+    ranks.barrier()

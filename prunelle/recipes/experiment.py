@@ -19,9 +19,11 @@ from prunelle.errors import DivergedError, RunConflictError
 from prunelle.files import atomic_write, disk_error, read_bytes, read_sealed_json, to_json, write_sealed_json
 from prunelle.models.save import MANIFEST, WEIGHTS, copy_saved
 from prunelle.recipes.cards import measure_run, row
+from prunelle.recipes.check import check_claim
 from prunelle.recipes.execute import MODEL, execute, is_trained, open_run, task_of
 from prunelle.recipes.plan import Place, PlannedRun, plan
 from prunelle.recipes.settings import Recipe
+from prunelle.train.ddp import join
 
 Watch = Callable[[str, float], None]
 """(what is going on, share done in [0, 1]), called again and again while an experiment runs."""
@@ -29,15 +31,16 @@ Watch = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Finished:
-    """runs: all, in order, measured. rows: one flat dict a run. chosen: the run whose network stands in OUT."""
+    """runs: all, in order, measured. rows: one flat dict a run. cards: as JSON. chosen: whose network stands in OUT."""
 
     runs: list[PlannedRun]
     rows: list[dict]
+    cards: list[dict]
     chosen: PlannedRun
 
 
-def run_experiment(recipe: Recipe, place: Place, watch: Watch = lambda what, share: None) -> Finished:
-    """Do what the recipe says, or what of it is not done yet.
+def run_experiment(recipe: Recipe, place: Place, watch: Watch = lambda what, share: None) -> Finished | None:
+    """Do what the recipe says, or what of it is not done yet. None on every rank of torchrun but the first.
 
     Raises RunConflictError when OUT holds something else, DivergedError when every run is measured and one of them
     diverged, and whatever the runs raise.
@@ -46,24 +49,24 @@ def run_experiment(recipe: Recipe, place: Place, watch: Watch = lambda what, sha
     torch.set_num_threads(place.threads)
     for variant, what in (("dense", "training"), ("pruned", "pruning")):
         train_all([p for p in planned if p.variant == variant], place, what, watch)
+    if join(torch.device(place.device)).rank > 0:
+        return None
     for number, one in enumerate(planned):
         watch(f"measuring {number + 1} of {len(planned)}", number / len(planned))
         measure_run(one, place)
-    rows = [row(one, open_run(one, place)) for one in planned]
+    rows = [row(one, place) for one in planned]
     chosen = choose(planned, rows)
     copy_saved(open_run(chosen, place).folder / MODEL, place.out)
-    cards = [
-        open_run(one, place).card() | {"id": r["id"], "run": r["run"], "seed": r["seed"], "variant": r["variant"]}
-        for one, r in zip(planned, rows, strict=True)
-    ]
+    named = ("id", "run", "variant", "seed")
+    cards = [open_run(one, place).card() | {key: r[key] for key in named} for one, r in zip(planned, rows, strict=True)]
     atomic_write(place.out / "cards.json", (to_json(cards) + "\n").encode())
     watch("done", 1.0)
-    return Finished(planned, rows, chosen)
+    return Finished(planned, rows, cards, chosen)
 
 
 def prepare(recipe: Recipe, place: Place) -> list[PlannedRun]:
     """Read the data, claim OUT for this recipe, list the runs. Raises RunConflictError, DataError, DiskError."""
-    claim_check(recipe, place.out)
+    check_claim(recipe, place.out)
     tasks = {cell.data: task_of(cell.data, place.data_dir, place.device) for cell in recipe.cells}
     fingerprints = {data: task.fingerprint for data, task in tasks.items()}
     planned = plan(recipe, fingerprints)
@@ -79,21 +82,6 @@ def prepare(recipe: Recipe, place: Place) -> list[PlannedRun]:
             raise disk_error(place.out, error) from None
         write_sealed_json(path, claim)
     return planned
-
-
-def claim_check(recipe: Recipe, out: Path) -> None:
-    """Raises RunConflictError when `out` holds anything but this recipe's runs. Reads no data."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise RunConflictError(f"{out}: is a file; --out must name a folder.")
-    path = out / "recipe.json"
-    if not path.exists():
-        if any(not entry.name.startswith(".") for entry in out.iterdir()):
-            raise RunConflictError(f"{out}: is not empty and holds no recipe.json; choose another folder with --out.")
-        return
-    if read_sealed_json(path)["recipe"] != recipe.model_dump(mode="json"):
-        raise RunConflictError(f"{out}: holds a run of another recipe or other settings; choose another --out.")
 
 
 def train_all(planned: list[PlannedRun], place: Place, what: str, watch: Watch) -> None:

@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from prunelle.errors import SettingError
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -49,6 +51,13 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+def check_device(device: str) -> None:
+    """Raises SettingError when this machine lacks the device."""
+    wanted = torch.device(device)
+    if wanted.type == "cuda" and not (torch.cuda.is_available() and (wanted.index or 0) < torch.cuda.device_count()):
+        raise SettingError(f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices; pass cpu.")
 
 
 def join(device: torch.device) -> Ranks:

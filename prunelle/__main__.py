@@ -1,0 +1,5 @@
+"""python -m prunelle"""
+
+from prunelle.cli.main import main
+
+main()

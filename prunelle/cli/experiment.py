@@ -1,0 +1,73 @@
+"""What quickstart, train, prune and run share: check, maybe only plan, run, report, tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prunelle.cli.options import layout
+from prunelle.cli.show import command_line, print_json, print_pairs, print_rows, progress
+from prunelle.recipes.check import check_fit_of_weights, check_words
+from prunelle.recipes.settings import Recipe
+
+
+def carry_out(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data_dir: str | None,
+    device: str,
+    threads: int | None,
+    workers: int | None,
+    trust: bool,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Run a recipe in `out` and print what came of it. All that can be refused is refused before data is read."""
+    check_words(recipe, out, data_dir, trust)
+    num_threads, num_workers = layout(len(recipe.cells) * len(recipe.seeds), threads, workers, device)
+
+    # torch takes seconds to import; typos are answered before.
+    from prunelle.recipes.experiment import check_converged, run_experiment
+    from prunelle.recipes.plan import Place
+    from prunelle.train.ddp import check_device
+
+    check_device(device)
+    check_fit_of_weights(recipe, trust)
+    place = Place(out, data_dir, device, num_threads, num_workers, trust)
+    if dry_run:
+        from prunelle.recipes.estimate import estimate
+
+        tell_plan(estimate(recipe, place), as_json)
+        return
+    with progress() as watch:
+        finished = run_experiment(recipe, place, watch)
+    if finished is None:  # a rank of a torchrun job that is not the first
+        return
+    from prunelle.recipes.outcome import report, write_report
+
+    found = report(recipe, finished, place, command_line())
+    files = write_report(found, out)
+    if as_json:
+        print_json({"summary": found.summary, "rows": finished.rows, "files": files})
+    else:
+        print_rows(finished.rows)
+        print(found.summary)
+        for file in files:
+            print(f"{file['what']}: {file['path']} ({file['bytes']:,} bytes)")
+    check_converged(finished)
+
+
+def tell_plan(found: dict, as_json: bool) -> None:
+    """Print what a dry run found."""
+    if as_json:
+        print_json(found)
+        return
+    print_pairs(
+        "plan",
+        [
+            ("runs", f"{found['num_runs']} on {found['workers']} workers of {found['threads']} threads"),
+            ("steps", f"{found['num_steps']:,}"),
+            ("minutes", f"about {found['minutes']:.1f} (from a pilot of a few steps on random images)"),
+            ("disk", f"about {found['disk_bytes'] / 1e6:.1f} MB"),
+        ],
+    )

@@ -1,0 +1,69 @@
+"""The command `prunelle`: verbs, and what every error becomes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+import typer
+
+from prunelle.cli.compare import compare
+from prunelle.cli.doctor import doctor
+from prunelle.cli.measure import measure
+from prunelle.cli.prune import prune
+from prunelle.cli.quickstart import quickstart
+from prunelle.cli.report import report
+from prunelle.cli.run import run
+from prunelle.cli.show import print_error
+from prunelle.cli.train import train
+from prunelle.errors import PrunelleError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Prune a network and measure the file you ship.",
+    rich_markup_mode=None,
+)
+for verb in (quickstart, measure, train, prune, run, report, compare, doctor):
+    app.command()(verb)
+
+
+def main() -> None:
+    """0 done, 1 the work failed, 2 the input was refused. One sentence on stderr, never a traceback; the traceback
+    of an error that is ours to mend is shown when PRUNELLE_DEBUG is set."""
+    sys.exit(answer(sys.argv[1:]))
+
+
+def answer(arguments: list[str]) -> int:
+    """Carry out a command line. Returns the exit code."""
+    try:
+        code = app(arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except PrunelleError as error:
+        print_error(str(error))
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        print_error(" ".join(error.format_message().split()) + "; see prunelle --help.")
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print_error("interrupted; start the same command again to go on.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if os.environ.get("PRUNELLE_DEBUG"):
+            raise
+        print_error(
+            f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; this is a mistake of ours, "
+            "please report it (PRUNELLE_DEBUG=1 shows where)."
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""prunelle run"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from prunelle.cli import options as o
+from prunelle.cli.experiment import carry_out
+
+
+def run(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name or .json file.", metavar="RECIPE")],
+    out: o.Out,
+    set: o.Set = None,
+    data_dir: o.DataDir = None,
+    device: o.Device = "cpu",
+    threads: o.Threads = None,
+    workers: o.Workers = None,
+    trust: o.Trust = False,
+    json: o.Json = False,
+    dry_run: o.DryRun = False,
+) -> None:
+    """Run an experiment by name: quickstart, han2015, gradual, or one in a .json file."""
+    from prunelle.recipes.names import recipe_of
+
+    carry_out(
+        recipe_of(recipe, o.settings(set)),
+        out,
+        data_dir=data_dir,
+        device=device,
+        threads=threads,
+        workers=workers,
+        trust=trust,
+        as_json=json,
+        dry_run=dry_run,
+    )

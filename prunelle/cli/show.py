@@ -1,0 +1,67 @@
+"""What a person sees in the terminal: results on stdout, progress and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from prunelle.recipes.experiment import Watch
+
+
+def command_line() -> str:
+    """The line that was typed."""
+    return "prunelle " + shlex.join(sys.argv[1:])
+
+
+def print_json(values: object) -> None:
+    print(json.dumps(values, indent=1, allow_nan=False))
+
+
+def print_error(sentence: str) -> None:
+    print(f"prunelle: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def progress() -> Iterator[Watch]:
+    """A bar on stderr; silent where stderr is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        line = bar.add_task("starting", total=1.0)
+        yield lambda what, share: bar.update(line, description=what, completed=share)
+
+
+def print_rows(rows: list[dict]) -> None:
+    """The headline table: medians and spread over seeds, a line per run and variant."""
+    from prunelle.report.headline import headline
+
+    shown = headline(rows)
+    table = Table()
+    for column in shown.columns:
+        table.add_column(column.header, justify="right" if column.numeric else "left")
+    for line in shown.lines:
+        table.add_row(*(f"{cell.text}\n[dim]{cell.detail}[/dim]" if cell.detail else cell.text for cell in line))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
+    """Names and values as a table."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    for name, value in pairs:
+        table.add_row(name, value)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

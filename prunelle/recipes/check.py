@@ -1,0 +1,103 @@
+"""Refusing what cannot work before any data is read. The first part needs no torch, so a typo is answered at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from prunelle.data.find import check_data
+from prunelle.data.names import SOURCES
+from prunelle.errors import ModelError, RunConflictError, SettingError, WeightsError
+from prunelle.files import read_sealed_json
+from prunelle.models.names import check_spec
+from prunelle.recipes.settings import Cell, Recipe
+
+
+def check_words(recipe: Recipe, out: Path, data_dir: str | None, trust: bool) -> None:
+    """Every name, file and folder that a recipe mentions exists and may be used; `out` is free for it. No torch.
+
+    Raises ModelError, DataError, WeightsError, UntrustedCodeError, MissingExtraError, RunConflictError.
+    """
+    check_claim(recipe, out)
+    for cell in recipe.cells:
+        check_model_word(cell.model, cell.weights, trust)
+        check_data(cell.data, data_dir)
+
+
+def check_model_word(model: str, weights: str | None, trust: bool) -> None:
+    """MODEL and --weights as words. Raises as check_words."""
+    if Path(model).is_dir():
+        if weights is not None:
+            raise SettingError(f"--weights {weights}: {model} has weights of its own; pass one of the two.")
+        if not any((Path(model) / name).is_file() for name in ("model.json", "model.json.next")):
+            raise ModelError(f"{model}: holds no model.json; give a folder that prunelle saved a model in, or a name.")
+        return
+    check_spec(model, trust)
+    if weights is not None and not Path(weights).is_file():
+        raise WeightsError(f"--weights {weights}: is no file; give a .safetensors, .pth or .pt file.")
+
+
+def check_claim(recipe: Recipe, out: Path) -> None:
+    """Raises RunConflictError when `out` holds anything but this recipe's runs."""
+    check_out(out)
+    path = out / "recipe.json"
+    if path.exists() and read_sealed_json(path).get("recipe") != recipe.model_dump(mode="json"):
+        raise RunConflictError(
+            f"{out}: holds a run of another recipe or of other settings; choose another folder with --out."
+        )
+
+
+def check_out(out: Path) -> None:
+    """Raises RunConflictError when `out` is no folder, or one with other people's things, or cannot be written to."""
+    if out.exists() and not out.is_dir():
+        raise RunConflictError(f"--out {out}: is a file; name a folder.")
+    strangers = out.is_dir() and [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
+    if strangers and "recipe.json" not in strangers:
+        raise RunConflictError(f"--out {out}: is not empty and holds no recipe.json; choose another folder.")
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise RunConflictError(f"--out {out}: {existing} cannot be written to; choose another folder.")
+
+
+def check_device_word(device: str) -> None:
+    """Raises SettingError for a word that is no device; whether the machine has it is asked later."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise SettingError(f"--device {device}: must be cpu, cuda or cuda:N.")
+
+
+def check_fit_of_weights(recipe: Recipe, trust: bool) -> None:
+    """Build every network once and load the weights it is to start from. Uses torch, reads no data.
+
+    Raises ModelError, WeightsError, CorruptFileError.
+    """
+    from prunelle.models.open import open_model, outputs
+
+    for cell in {(c.model, c.weights): c for c in recipe.cells}.values():
+        folder = Path(cell.model).is_dir()
+        shape, classes = shape_of(cell)
+        opened = open_model(
+            cell.model,
+            weights=cell.weights,
+            input_shape=None if folder else shape,
+            num_classes=None if folder else classes,
+            trust=trust,
+        )
+        if shape and classes:
+            given = outputs(opened.model, cell.model, shape)
+            if given != classes:
+                raise ModelError(
+                    f"{cell.model}: gives {given} outputs and {cell.data} has {classes} classes; use a fitting one."
+                )
+
+
+def shape_of(cell: Cell) -> tuple[tuple[int, int, int] | None, int | None]:
+    """(C, H, W) and classes of a cell's images, as far as the words alone tell."""
+    source = SOURCES.get(cell.data)
+    if source is None:
+        return cell.input_shape, None
+    if cell.input_shape and tuple(cell.input_shape) != source.input_shape:
+        given = ",".join(map(str, cell.input_shape))
+        wanted = ",".join(map(str, source.input_shape))
+        raise SettingError(f"--input {given}: {source.name} has images of {wanted}; leave it out.")
+    return source.input_shape, source.num_classes

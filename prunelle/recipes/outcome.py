@@ -1,0 +1,107 @@
+"""What an experiment found, as a report: headline, rows, curves, layers, flips, commands, files."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from statistics import mean, stdev
+
+from prunelle.measure.environment import environment
+from prunelle.recipes.cards import class_flips, curve, layer_rows
+from prunelle.recipes.execute import open_run
+from prunelle.recipes.experiment import Finished, shipped_files
+from prunelle.recipes.plan import Place, PlannedRun
+from prunelle.recipes.settings import Recipe
+from prunelle.report.page import write_page
+from prunelle.report.rows import Report, write_csv, write_json
+
+T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+"""Two-sided 95 % quantiles of Student's t by degrees of freedom; above 9 the normal's 1.96 is within 15 %."""
+
+
+def report(recipe: Recipe, finished: Finished, place: Place, command: str) -> Report:
+    """Everything the page shows. command: the line that made it."""
+    shown = representatives(finished)
+    return Report(
+        title=f"{recipe.name}: dense and pruned networks",
+        summary=" ".join(summaries(finished)),
+        rows=finished.rows,
+        curves=[curve(one, open_run(one, place)) for one in finished.runs],
+        layers=[layer for one in shown for layer in layer_rows(one, place)],
+        flips=class_flips(finished.chosen, place) if finished.chosen.dense else None,
+        commands=[command, f"prunelle measure {shlex.quote(str(place.out))} --data {finished.chosen.cell.data}"],
+        environment=environment(),
+        files=shipped_files(place.out),
+        notes=notes(finished),
+    )
+
+
+def representatives(finished: Finished) -> list[PlannedRun]:
+    """One pruned run a label, the one with the median val accuracy."""
+    found = []
+    for label in dict.fromkeys(one.cell.label for one in finished.runs if one.dense):
+        pairs = [
+            (r["val_top1"], number, one)
+            for number, (one, r) in enumerate(zip(finished.runs, finished.rows, strict=True))
+            if one.dense and one.cell.label == label
+        ]
+        found.append(sorted(pairs, key=lambda p: p[:2])[(len(pairs) - 1) // 2][2])
+    return found
+
+
+def summaries(finished: Finished) -> list[str]:
+    """One sentence a label: accuracy lost, size and speed against the dense network, paired by seed."""
+    rows = {r["id"]: r for r in finished.rows}
+    sentences = []
+    for label in dict.fromkeys(r["run"] for r in finished.rows if r["dense_id"]):
+        pairs = [(rows[r["dense_id"]], r) for r in finished.rows if r["run"] == label and r["dense_id"]]
+        low, middle, high = interval([100 * (before["top1"] - after["top1"]) for before, after in pairs])
+        size = mean(after["size_bytes"] / before["size_bytes"] for before, after in pairs)
+        speed = mean(after["latency_ratio"] for _, after in pairs)
+        weights = mean(before["nnz"] / after["nnz"] for before, after in pairs)
+        spread = f", 95 % interval {low:+.2f} to {high:+.2f}" if len(pairs) > 1 else ""
+        sentences.append(
+            f"{label}: {weights:.1f} times fewer weights lose {middle:+.2f} points of top-1 (mean over {len(pairs)} "
+            f"paired seeds{spread}), in a folder {size:.2f} times as large, run {speed:.2f} times as fast."
+        )
+    return sentences
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """(low, mean, high): the mean and its 95 % interval by Student's t; all equal for a single value.
+
+    >>> [round(x, 3) for x in interval([1.0, 2.0, 3.0])]
+    [-0.484, 2.0, 4.484]
+    """
+    middle = mean(values)
+    if len(values) < 2:
+        return middle, middle, middle
+    half = T95.get(len(values) - 1, 1.96) * stdev(values) / math.sqrt(len(values))
+    return middle - half, middle, middle + half
+
+
+def notes(finished: Finished) -> list[str]:
+    """What a reader must know to trust the table."""
+    found = [
+        "Accuracy is on the test split, read once; the shipped network was chosen on the validation split.",
+        "Latency is one image in eager PyTorch, dense and pruned interleaved; zeros alone do not make it faster.",
+    ]
+    uncounted = sorted({op for one in finished.cards for op in one["uncounted"]})
+    if uncounted:
+        found.append(f"These operators have no counting rule and are missing from the MACs: {', '.join(uncounted)}.")
+    broken = [r["id"] for r in finished.rows if r["diverged"]]
+    if broken:
+        found.append(f"Diverged, with the last good weights kept: {', '.join(broken)}.")
+    return found
+
+
+def write_report(found: Report, out: Path) -> list[dict]:
+    """rows.csv, rows.json and report.html in `out`. Returns all files worth looking at as {path, bytes, what}.
+
+    Raises MissingExtraError without the report extra, DiskError; the rows are written all the same.
+    """
+    write_csv(found.rows, out / "rows.csv")
+    write_json(found.rows, out / "rows.json")
+    page = write_page(found, out / "report.html")
+    return [{"path": str(page), "bytes": page.stat().st_size, "what": "report"}, *map(dict, found.files)]

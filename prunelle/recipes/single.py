@@ -1,0 +1,58 @@
+"""The recipes behind `prunelle train` and `prunelle prune`: one cell, one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from prunelle.errors import SettingError
+from prunelle.recipes.names import sentence
+from prunelle.recipes.settings import Cell, GradualStage, PruneStage, Recipe, Training
+
+Made = TypeVar("Made", bound=BaseModel)
+Shape = tuple[int, int, int] | None
+
+
+def made(kind: Callable[..., Made], values: Mapping[str, Any]) -> Made:
+    """kind(**values), its complaint as one sentence. Raises SettingError."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise SettingError(f"{sentence(error)}.") from None
+
+
+def train_recipe(
+    model: str, data: str, weights: str | None, input_shape: Shape, epochs: int, seed: int, settings: Mapping[str, Any]
+) -> Recipe:
+    """Train `model`. settings: further fields of Training."""
+    training = made(Training, {"epochs": epochs, **settings})
+    cell = Cell(label="train", model=model, data=data, weights=weights, input_shape=input_shape, dense=training)
+    return Recipe(name="train", cells=(cell,), seeds=(seed,))
+
+
+def prune_recipe(
+    model: str,
+    data: str,
+    weights: str | None,
+    input_shape: Shape,
+    sparsity: float,
+    score: str,
+    scope: str,
+    epochs: int,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> Recipe:
+    """Take `model` as it is and prune it; over `epochs` of training, or at once when 0."""
+    words = {"sparsity": sparsity, "score": score, "scope": scope}
+    stage: GradualStage | PruneStage
+    if epochs == 0:
+        if settings:
+            raise SettingError(f"--set {next(iter(settings))}: there is no training with --epochs 0; leave it out.")
+        stage = made(PruneStage, words)
+    else:
+        stage = made(GradualStage, {**words, "training": made(Training, {"epochs": epochs, **settings})})
+    label = f"{sparsity:.4g} {score} {scope}"
+    cell = Cell(label=label, model=model, data=data, weights=weights, input_shape=input_shape, stages=(stage,))
+    return Recipe(name="prune", cells=(cell,), seeds=(seed,))
