@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-import click
 import typer
 
 from prunelle.cli.compare import compare
@@ -45,17 +44,18 @@ def answer(arguments: list[str]) -> int:
     except PrunelleError as error:
         print_error(str(error))
         return error.exit_code
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
-        print_error(" ".join(error.format_message().split()) + "; see prunelle --help.")
-        return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print_error("interrupted; start the same command again to go on.")
         return INTERRUPTED
     except BrokenPipeError:
         return 1
     except Exception as error:
+        # A usage error of the parser; its class has moved from click into typer, its method has not.
+        if hasattr(error, "format_message"):
+            print_error(" ".join(error.format_message().split()).rstrip(".") + "; see prunelle --help.")
+            return 2
         if os.environ.get("PRUNELLE_DEBUG"):
             raise
         print_error(
