@@ -196,8 +196,9 @@ def test_files_that_are_missing_or_of_another_kind(tmp_path):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(("name", "correct"), [("resnet20", 9173), ("resnet44", 9310)])
+@pytest.mark.parametrize(("name", "correct"), [("resnet20", 1833), ("resnet44", 1866)])
 def test_published_weights_score_what_was_published(weights_dir, cifar10_dir, name, correct):
+    """On the first 2,000 test images; on all 10,000 it is 9,173 and 9,310."""
     model = build(name).eval()
     path = weights_dir / f"cifar10_{name}.safetensors"
     fit_weights_(model, read_weights(path), str(path))
@@ -206,7 +207,7 @@ def test_published_weights_score_what_was_published(weights_dir, cifar10_dir, na
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     hits = 0
     with torch.no_grad():
-        for first in range(0, 10_000, 500):
+        for first in range(0, 2_000, 500):
             images = torch.from_numpy(stored[first : first + 500, 1:]).view(-1, 3, 32, 32).float() / 255
             hits += int((model((images - mean) / std).argmax(1) == targets[first : first + 500]).sum())
     assert abs(hits - correct) <= 3, "a few images lie so close to a border that rounding decides"
