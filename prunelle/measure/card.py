@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from prunelle.errors import ModelError
 from prunelle.measure.accuracy import Evaluation
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import Timing
@@ -123,10 +122,7 @@ def count(name: str, model: nn.Module, input_shape: tuple[int, ...] | None) -> C
     if input_shape is None:
         return card
     device = next(model.parameters(), torch.empty(0)).device
-    try:
-        macs = count_macs(model, torch.zeros(1, *input_shape, device=device))
-    except RuntimeError as error:
-        raise ModelError(f"{name}: does not run on an image of {input_shape} ({error}); pass --input C,H,W.") from None
+    macs = count_macs(model, torch.zeros(1, *input_shape, device=device))
     layers = tuple(LayerCount(row.name, row.params, row.nnz, row.macs, row.macs_nonzero) for row in macs.layers)
     return dataclasses.replace(
         card, macs=macs.total, macs_nonzero=macs.nonzero, uncounted=dict(macs.uncounted), layers=layers

@@ -58,7 +58,8 @@ class HeldZeros:
     def hold_(self, kept: dict[str, Tensor]) -> None:
         """Zero what is not kept, and keep it so from now on. kept: a mask for every weight."""
         zero_(self.weights, kept)
-        self.factors = [kept[name].to(w.dtype) for name, w in self.weights.items()]
+        # Laid out as the weights are, or the fused product would fall back to one slow call a layer.
+        self.factors = [torch.empty_like(w, requires_grad=False).copy_(kept[name]) for name, w in self.weights.items()]
 
     @torch.no_grad()
     def after_update_(self, step: int) -> None:
