@@ -15,8 +15,7 @@ _NOT_PRUNED = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.Embedding, 
 
 @dataclass(frozen=True)
 class ParamRow:
-    """One parameter. prunable: a weight of linear, convolution, recurrent and attention layers, that is: called
-    '...weight...', float, of two or more axes, and not of a norm or an embedding."""
+    """One parameter. prunable: see the function of that name."""
 
     name: str
     shape: tuple[int, ...]
@@ -67,6 +66,28 @@ class ParamCount:
         return _sparsity(self.prunable, self.prunable_nnz)
 
 
+def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights of linear, convolution, recurrent and attention layers by name, each tied one once.
+
+    That is: parameters called "...weight...", float, of 2 or more axes, outside norms and embeddings. Biases, norms,
+    position and token embeddings are left alone.
+
+    >>> list(prunable(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))))
+    ['0.weight']
+    """
+    found: dict[str, nn.Parameter] = {}
+    seen: set[int] = set()
+    for path, module in model.named_modules():
+        if isinstance(module, _NOT_PRUNED):
+            continue
+        for name, parameter in module.named_parameters(path, recurse=False):
+            weight = "weight" in name.rpartition(".")[2] and parameter.ndim >= 2 and parameter.is_floating_point()
+            if weight and id(parameter) not in seen:
+                seen.add(id(parameter))
+                found[name] = parameter
+    return found
+
+
 def count_params(model: nn.Module) -> ParamCount:
     """Count a model's parameters, in total and one by one. Shared ones count once.
 
@@ -76,20 +97,14 @@ def count_params(model: nn.Module) -> ParamCount:
     >>> count.params, count.prunable
     (8, 6)
     """
-    prunable = {
-        id(parameter)
-        for module in model.modules()
-        if not isinstance(module, _NOT_PRUNED)
-        for name, parameter in module.named_parameters(recurse=False)
-        if "weight" in name and parameter.ndim >= 2 and parameter.is_floating_point()
-    }
+    chosen = {id(parameter) for parameter in prunable(model).values()}
     rows = []
     for name, parameter in model.named_parameters():
         if isinstance(parameter, UninitializedParameter):
             raise ModelError(f"{name}: has no shape yet, as the layer is lazy; run one batch through the model first.")
         # The meta device has no values: there every parameter counts as nonzero.
         nnz = parameter.numel() if parameter.is_meta else int(parameter.count_nonzero())
-        rows.append(ParamRow(name, tuple(parameter.shape), parameter.numel(), nnz, id(parameter) in prunable))
+        rows.append(ParamRow(name, tuple(parameter.shape), parameter.numel(), nnz, id(parameter) in chosen))
     return ParamCount(tuple(rows))
 
 

@@ -6,28 +6,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-
-NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm, nn.RMSNorm)
-
-
-def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Weights of linear, convolution, recurrent and attention layers by name, each tied one once.
-
-    That is: parameters called "...weight..." with at least 2 axes, outside norms and embeddings. Biases, norms,
-    position and token embeddings are left alone.
-    """
-    found: dict[str, nn.Parameter] = {}
-    seen: set[int] = set()
-    for path, module in model.named_modules():
-        if isinstance(module, (*NORMS, nn.Embedding, nn.EmbeddingBag)):
-            continue
-        for name, parameter in module.named_parameters(path, recurse=False):
-            is_weight = "weight" in name.rsplit(".", 1)[-1] and parameter.ndim >= 2
-            if is_weight and parameter.is_floating_point() and id(parameter) not in seen:
-                seen.add(id(parameter))
-                found[name] = parameter
-    return found
 
 
 def masks_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -59,7 +37,7 @@ class HeldZeros:
         """Zero what is not kept, and keep it so from now on. kept: a mask for every weight."""
         zero_(self.weights, kept)
         # Laid out as the weights are, or the fused product would fall back to one slow call a layer.
-        self.factors = [torch.empty_like(w, requires_grad=False).copy_(kept[name]) for name, w in self.weights.items()]
+        self.factors = [torch.empty_like(w).copy_(kept[name]) for name, w in self.weights.items()]
 
     @torch.no_grad()
     def after_update_(self, step: int) -> None:

@@ -9,8 +9,9 @@ from torch import nn
 
 from prunelle.data.task import Task
 from prunelle.errors import SettingError
+from prunelle.measure.params import prunable
 from prunelle.prune.by_weight import magnitude
-from prunelle.prune.masks import HeldZeros, masks_of, prunable, zero_
+from prunelle.prune.masks import HeldZeros, masks_of, zero_
 from prunelle.prune.ramp import Ramp
 from prunelle.prune.select import Scope, over_all
 from prunelle.prune.statistics import Score, score_weights
