@@ -6,9 +6,6 @@ import dataclasses
 from pathlib import Path
 
 import torch
-from prunelle.measure.memory import peak_memory_of_folder
-from prunelle.measure.throughput import best_throughput
-from prunelle.ship.runtimes import load_runtime
 
 from prunelle.data.load import load_task
 from prunelle.data.task import Task
@@ -16,9 +13,12 @@ from prunelle.errors import MeasurementError, ModelError
 from prunelle.measure.accuracy import evaluate
 from prunelle.measure.card import Card, count
 from prunelle.measure.latency import time_interleaved
+from prunelle.measure.throughput import best_throughput
 from prunelle.models.names import Shape
 from prunelle.models.open import OpenedModel, check_fits, open_model
 from prunelle.models.save import size_bytes
+from prunelle.ship.footprint import peak_memory_of_folder
+from prunelle.ship.runtimes import load_runtime
 
 SAME = 1e-3
 """Largest difference to eager, as a share of the largest output, at which a runtime still runs the same network."""

@@ -86,7 +86,7 @@ class Training:
         self.ranks = join(run.device)
         self.rule = Update(objective(task, settings, run.device), settings.optimizer, settings.precision, self.ranks)
         # Convolutions run 1.3 to 1.5 times as fast on a CPU with channels innermost; linear layers don't care.
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.state = init_state(model, settings.optimizer)
         self.progress = Progress()
         self.good: dict[str, Tensor] = {}
@@ -109,11 +109,11 @@ class Training:
             raise DivergedError(
                 f"{self.name}: the loss was not finite or grew {RUNAWAY:g}-fold at step {self.progress.diverged_step}; "
                 f"the last good weights are kept; try a learning rate below {self.settings.lr:g}.",
-                last_good=self.model.eval().to(memory_format=torch.contiguous_format),
+                last_good=self.model.eval().to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
             )
         if self.best:
             restore_(self.state, self.best)
-        self.model.eval().to(memory_format=torch.contiguous_format)
+        self.model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         last = self.settings.epochs if self.progress.stopped_epoch is None else self.progress.stopped_epoch
         return Outcome(last, self.settings.epochs - last, self.progress.best_epoch, self.shares.shares())
 
