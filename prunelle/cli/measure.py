@@ -81,4 +81,6 @@ def told(value: object) -> str:
         return ", ".join(f"{name} {told(item)}" for name, item in value.items() if item is not None) or "none"
     if isinstance(value, float):
         return f"{value:.5g}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "not measured" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -6,12 +6,16 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from prunelle.errors import SettingError, ShapeError
+
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
 
 Batch = tuple[Tensor, Tensor]
 Augment = Callable[[Tensor, torch.Generator], Tensor]
@@ -41,14 +45,14 @@ class Preprocessing:
         if not all(s > 0 for s in self.std):
             raise SettingError(f"preprocessing: std is {self.std}, every entry must be above 0.")
         if not self.value_range[0] < self.value_range[1]:
-            raise SettingError(f"preprocessing: value_range is {self.value_range}, must be (low, high) with low < high.")
+            raise SettingError(
+                f"preprocessing: value_range is {self.value_range}, must be (low, high) with low < high."
+            )
 
     def __call__(self, images: Tensor) -> Tensor:
         """images: (N, C, H, W), any dtype, raw values. Returns float32 of the same shape and device."""
         if images.ndim != 4 or images.shape[1] != len(self.mean):
-            raise ShapeError(
-                f"preprocessing: images are {tuple(images.shape)}, must be (N, {len(self.mean)}, H, W)."
-            )
+            raise ShapeError(f"preprocessing: images are {tuple(images.shape)}, must be (N, {len(self.mean)}, H, W).")
         low, high = self.value_range
         mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
@@ -139,6 +143,13 @@ class Task:
     fingerprint: str
     loss: Loss = cross_entropy
     metric: Metric = correct
+
+    @staticmethod
+    def from_loaders(train: DataLoader, val: DataLoader, test: DataLoader, **settings: Any) -> Task:
+        """A task from loaders of your own; settings and errors as in data.loaders.from_loaders."""
+        from prunelle.data.loaders import from_loaders
+
+        return from_loaders(train, val, test, **settings)
 
     def to(self, device: str | torch.device) -> Task:
         return dataclasses.replace(

@@ -51,10 +51,13 @@ def group_rows(rows: Sequence[Row]) -> list[Group]:
 
 
 def dense_partner(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The dense row that a pruned one is compared with: same seed and same run; failing that, the only dense row of
-    the same seed and model. None for a dense row, and where the choice would be a guess."""
+    """The dense row that a pruned one is compared with: the one whose id is its dense_id, where it says so; else of
+    the same seed and run; failing that, the only dense row of the same seed and model. None for a dense row, and
+    where the choice would be a guess."""
     if row.get("variant") == "dense":
         return None
+    if row.get("dense_id") is not None:
+        return next((other for other in rows if other.get("id") == row["dense_id"]), None)
     dense = [other for other in rows if other.get("variant") == "dense" and other.get("seed") == row.get("seed")]
     for keys in (("run",), ("model",)):
         matching = [other for other in dense if all(other.get(key) == row.get(key) for key in keys)]

@@ -1,0 +1,20 @@
+"""Every example runs, and says what it is meant to say."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+SAYS = {
+    "01_prune_your_own_network.py": "pruned: 9",
+    "02_compare_two_schedules.py": "report.html",
+    "03_measure_in_other_runtimes.py": "eager: ",
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_example_runs_and_is_short(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(path), run_name="__main__")
+    assert SAYS[path.name] in capsys.readouterr().out
+    assert len(path.read_text().splitlines()) < 60
