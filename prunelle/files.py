@@ -4,12 +4,15 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 
 from prunelle.errors import CorruptFileError, DiskError
 
 EMPTY_SEAL = "0" * 64
-LARGEST_JSON_BYTES = 256 * 2**20
+LARGEST_BYTES = 2**33
+LARGEST_JSON_BYTES = 16 * 2**20
+"""JSON takes some twenty times its size in memory; the largest model.json known here has 0.3 MB."""
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -96,7 +99,7 @@ def read_sealed_json(path: Path) -> dict:
     raw = read_bytes(path, LARGEST_JSON_BYTES)
     damaged = CorruptFileError(f"{path}: its contents do not match its own SHA-256; take a fresh copy of the file.")
     try:
-        values = json.loads(raw)
+        values = json.loads(raw, parse_constant=not_json)
         seal = values.pop("seal")
         unsealed = raw.replace(seal.encode(), EMPTY_SEAL.encode(), 1)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
@@ -106,12 +109,21 @@ def read_sealed_json(path: Path) -> dict:
     return values
 
 
-def read_bytes(path: Path, largest: int | None = None) -> bytes:
-    """The file's bytes. Raises CorruptFileError when it is absent, unreadable or above `largest` bytes."""
+def not_json(constant: str) -> None:
+    """NaN and infinities, which Python's parser would let through."""
+    raise ValueError(f"{constant} is no JSON")
+
+
+def read_bytes(path: Path, largest: int = LARGEST_BYTES) -> bytes:
+    """The file's bytes. Raises CorruptFileError when it is absent, no plain file, or above `largest` bytes."""
     try:
-        size = path.stat().st_size
-        if largest is not None and size > largest:
-            raise CorruptFileError(f"{path}: is {size} bytes, at most {largest} are read; this is not such a file.")
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
+            raise CorruptFileError(f"{path}: is no plain file; give a complete saved folder.")
+        if found.st_size > largest:
+            raise CorruptFileError(
+                f"{path}: is {found.st_size} bytes, at most {largest} are read; this is not such a file."
+            )
         return path.read_bytes()
     except OSError as error:
         raise CorruptFileError(f"{path}: cannot be read ({error.strerror}); give a complete saved folder.") from None
