@@ -22,7 +22,6 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     help="Prune a network and measure the file you ship.",
     rich_markup_mode=None,
 )
@@ -39,7 +38,7 @@ def main() -> None:
 def answer(arguments: list[str]) -> int:
     """Carry out a command line. Returns the exit code."""
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments or ["--help"], standalone_mode=False)
         return code if isinstance(code, int) else 0
     except PrunelleError as error:
         print_error(str(error))

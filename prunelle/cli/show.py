@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from prunelle.recipes.experiment import Watch
@@ -27,7 +28,10 @@ def print_json(values: object) -> None:
 
 
 def print_error(sentence: str) -> None:
-    print(f"prunelle: {sentence}", file=sys.stderr)
+    """One line, whatever names a hostile file brought: what a terminal would obey is shown as an escape."""
+    line = " ".join(sentence.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+    print(f"prunelle: {shown}", file=sys.stderr)
 
 
 @contextmanager
@@ -53,15 +57,17 @@ def print_rows(rows: list[dict]) -> None:
     shown = headline(rows)
     table = Table()
     for column in shown.columns:
-        table.add_column(column.header, justify="right" if column.numeric else "left")
+        table.add_column(Text(column.header), justify="right" if column.numeric else "left")
     for line in shown.lines:
-        table.add_row(*(f"{cell.text}\n[dim]{cell.detail}[/dim]" if cell.detail else cell.text for cell in line))
+        table.add_row(
+            *(Text.assemble(cell.text, *(("\n", (cell.detail, "dim")) if cell.detail else ())) for cell in line)
+        )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
     """Names and values as a table."""
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title=Text(title), show_header=False, title_justify="left")
     for name, value in pairs:
-        table.add_row(name, value)
+        table.add_row(Text(name), Text(value))
     Console(width=None if sys.stdout.isatty() else 120).print(table)

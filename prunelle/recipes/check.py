@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prunelle.data.find import check_data
 from prunelle.data.names import SOURCES
 from prunelle.errors import ModelError, RunConflictError, SettingError, WeightsError
 from prunelle.files import read_sealed_json
-from prunelle.models.names import check_spec
-from prunelle.recipes.settings import Cell, Recipe
+from prunelle.models.names import Shape, check_spec
+from prunelle.recipes.settings import Recipe
+
+if TYPE_CHECKING:
+    from prunelle.models.open import OpenedModel
 
 
 def check_words(recipe: Recipe, out: Path, data_dir: str | None, trust: bool) -> None:
@@ -23,19 +27,25 @@ def check_words(recipe: Recipe, out: Path, data_dir: str | None, trust: bool) ->
     for cell in recipe.cells:
         check_model_word(cell.model, cell.weights, trust)
         check_data(cell.data, data_dir)
+        shape_of(cell.data, cell.input_shape)
 
 
 def check_model_word(model: str, weights: str | None, trust: bool) -> None:
     """MODEL and --weights as words. Raises as check_words."""
-    if Path(model).is_dir():
+    if is_folder(model):
         if weights is not None:
             raise SettingError(f"--weights {weights}: {model} has weights of its own; pass one of the two.")
-        if not any((Path(model) / name).is_file() for name in ("model.json", "model.json.next")):
+        if not any(os.path.isfile(os.path.join(model, name)) for name in ("model.json", "model.json.next")):
             raise ModelError(f"{model}: holds no model.json; give a folder that prunelle saved a model in, or a name.")
         return
     check_spec(model, trust)
-    if weights is not None and not Path(weights).is_file():
+    if weights is not None and not os.path.isfile(weights):
         raise WeightsError(f"--weights {weights}: is no file; give a .safetensors, .pth or .pt file.")
+
+
+def is_folder(model: str) -> bool:
+    """Whether MODEL is a folder. An empty word is not the current one, and a name too long for the system is no error."""
+    return bool(model) and os.path.isdir(model)
 
 
 def check_claim(recipe: Recipe, out: Path) -> None:
@@ -50,13 +60,16 @@ def check_claim(recipe: Recipe, out: Path) -> None:
 
 def check_out(out: Path) -> None:
     """Raises RunConflictError when `out` is no folder, or one with other people's things, or cannot be written to."""
-    if out.exists() and not out.is_dir():
-        raise RunConflictError(f"--out {out}: is a file; name a folder.")
-    strangers = out.is_dir() and [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
-    if strangers and "recipe.json" not in strangers:
-        raise RunConflictError(f"--out {out}: is not empty and holds no recipe.json; choose another folder.")
-    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
+    try:
+        if out.exists() and not out.is_dir():
+            raise RunConflictError(f"--out {out}: is a file; name a folder.")
+        strangers = out.is_dir() and [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
+        if strangers and "recipe.json" not in strangers:
+            raise RunConflictError(f"--out {out}: is not empty and holds no recipe.json; choose another folder.")
+        existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    except OSError as error:
+        raise RunConflictError(f"--out {out}: cannot be used ({error.strerror}); choose another folder.") from None
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise RunConflictError(f"--out {out}: {existing} cannot be written to; choose another folder.")
 
 
@@ -71,33 +84,48 @@ def check_fit_of_weights(recipe: Recipe, trust: bool) -> None:
 
     Raises ModelError, WeightsError, CorruptFileError.
     """
+    for cell in {(c.model, c.weights, c.data): c for c in recipe.cells}.values():
+        open_for(cell.model, cell.data, weights=cell.weights, input_shape=cell.input_shape, trust=trust)
+
+
+def open_for(
+    model: str,
+    data: str | None,
+    *,
+    weights: str | None = None,
+    input_shape: Shape | None = None,
+    trust: bool = False,
+    seed: int = 0,
+) -> OpenedModel:
+    """The MODEL, refused where it does not fit what the word `data` tells of its images. Uses torch, reads no data.
+
+    Raises as models.open.open_model.
+    """
     from prunelle.models.open import open_model, outputs
 
-    for cell in {(c.model, c.weights): c for c in recipe.cells}.values():
-        folder = Path(cell.model).is_dir()
-        shape, classes = shape_of(cell)
-        opened = open_model(
-            cell.model,
-            weights=cell.weights,
-            input_shape=None if folder else shape,
-            num_classes=None if folder else classes,
-            trust=trust,
-        )
-        if shape and classes:
-            given = outputs(opened.model, cell.model, shape)
-            if given != classes:
-                raise ModelError(
-                    f"{cell.model}: gives {given} outputs and {cell.data} has {classes} classes; use a fitting one."
-                )
+    folder = is_folder(model)
+    shape, classes = shape_of(data, input_shape)
+    opened = open_model(
+        model,
+        weights=weights,
+        input_shape=None if folder else shape,
+        num_classes=None if folder else classes,
+        trust=trust,
+        seed=seed,
+    )
+    if shape and classes:
+        given = outputs(opened.model, model, shape)
+        if given != classes:
+            raise ModelError(f"{model}: gives {given} outputs and {data} has {classes} classes; use a fitting one.")
+    return opened
 
 
-def shape_of(cell: Cell) -> tuple[tuple[int, int, int] | None, int | None]:
-    """(C, H, W) and classes of a cell's images, as far as the words alone tell."""
-    source = SOURCES.get(cell.data)
+def shape_of(data: str | None, input_shape: Shape | None) -> tuple[Shape | None, int | None]:
+    """(C, H, W) and classes of the images, as far as the words alone tell. Raises SettingError."""
+    source = SOURCES.get(data or "")
     if source is None:
-        return cell.input_shape, None
-    if cell.input_shape and tuple(cell.input_shape) != source.input_shape:
-        given = ",".join(map(str, cell.input_shape))
-        wanted = ",".join(map(str, source.input_shape))
+        return input_shape, None
+    if input_shape and tuple(input_shape) != source.input_shape:
+        given, wanted = (",".join(map(str, shape)) for shape in (input_shape, source.input_shape))
         raise SettingError(f"--input {given}: {source.name} has images of {wanted}; leave it out.")
     return source.input_shape, source.num_classes

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 
 import torch
 
-from prunelle.data.load import load_task
+from prunelle.data.names import SOURCES
+from prunelle.errors import CorruptFileError
+from prunelle.files import read_sealed_json
 from prunelle.measure.accuracy import evaluate, flips
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import time_interleaved
-from prunelle.models.names import TABLE
-from prunelle.models.open import check_fits, open_model
 from prunelle.models.save import is_saved, size_bytes
+from prunelle.recipes.check import open_for
+from prunelle.recipes.measure import open_with_data
+from prunelle.train.ddp import check_device
 
 
 def data_of(folder: str) -> str | None:
-    """The data set that an experiment's folder was made on, None when it does not say."""
-    try:
-        return json.loads((Path(folder) / "recipe.json").read_text())["recipe"]["cells"][0]["data"]
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+    """The data set that an experiment's folder was made on, None when it is not one. Raises CorruptFileError."""
+    path = Path(folder) / "recipe.json"
+    if not os.path.lexists(path):
         return None
+    try:
+        return str(read_sealed_json(path)["recipe"]["cells"][0]["data"])
+    except (KeyError, IndexError, TypeError):
+        raise CorruptFileError(f"{path}: holds no recipe of this version; name the data with --data.") from None
 
 
 def compare_models(a: str, b: str, data: str, data_dir: str | None, device: str, threads: int, trust: bool) -> dict:
     """Top-1 of both, flips per class, sizes, and the speed of B against A for one image, interleaved."""
-    task = load_task(data, data_dir=data_dir, device=device)
-    opened = []
+    check_device(device)
+    if data in SOURCES:  # both are refused before the data is read
+        for name in (a, b):
+            open_for(name, data, trust=trust)
+    models = []
     for name in (a, b):
-        fits = {"input_shape": task.input_shape, "num_classes": task.num_classes} if name in TABLE else {}
-        one = open_model(name, trust=trust, **fits)  # type: ignore[arg-type]
-        check_fits(one, name, task)
-        opened.append(one.model.to(device))
-    before, after = (evaluate(model, task.test, task.loss, task.metric) for model in opened)
+        opened, task = open_with_data(name, data, data_dir, device, trust=trust)
+        models.append(opened.model.to(device))
+    assert task is not None
+    before, after = (evaluate(model, task.test, task.loss, task.metric) for model in models)
     image = next(iter(task.test.epoch(1)))[0]
     with torch.inference_mode():
         first, second = time_interleaved(
-            [lambda: opened[0](image), lambda: opened[1](image)], device=device, threads=threads
+            [lambda: models[0](image), lambda: models[1](image)], device=device, threads=threads
         )
     per_class = flips(before, after, task.class_names)
     sizes = [size_bytes(Path(name)) if is_saved(name) else None for name in (a, b)]

@@ -7,19 +7,19 @@ Source: Zhu & Gupta 2017, arXiv:1710.01878. Without weights the dense network is
 
 from typing import Literal
 
-from prunelle.recipes.settings import Cell, GradualStage, Recipe, Training
+from prunelle.recipes.settings import Cell, Count, GradualStage, NumSeeds, Recipe, Sparsity, Training, Word
 
 SHAPES: tuple[Literal["constant", "cubic"], ...] = ("constant", "cubic")
 
 
 def gradual(
-    data: str = "cifar10",
-    model: str = "resnet20",
-    weights: str | None = None,
-    seeds: int = 1,
-    dense_epochs: int = 100,
-    epochs: int = 10,
-    sparsities: tuple[float, ...] = (0.5, 0.8, 0.9),
+    data: Word = "cifar10",
+    model: Word = "resnet20",
+    weights: Word | None = None,
+    seeds: NumSeeds = 1,
+    dense_epochs: Count = 100,
+    epochs: Count = 10,
+    sparsities: tuple[Sparsity, ...] = (0.5, 0.8, 0.9),
 ) -> Recipe:
     """seeds: how many, from 0. dense_epochs: used only without weights. epochs: of each pruning."""
     dense = None
@@ -32,6 +32,6 @@ def gradual(
     for sparsity in sparsities:
         for shape in SHAPES:
             stage = GradualStage(sparsity=sparsity, shape=shape, begin=0.0, end=0.6, frequency=50, training=training)
-            label = f"{'polynomial' if shape == 'cubic' else shape} {sparsity:.0%}"
+            label = f"{'polynomial' if shape == 'cubic' else shape} {100 * sparsity:.4g}%"
             cells.append(Cell(label=label, model=model, weights=weights, data=data, dense=dense, stages=(stage,)))
     return Recipe(name="gradual", cells=tuple(cells), seeds=tuple(range(seeds)))

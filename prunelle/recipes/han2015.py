@@ -5,11 +5,11 @@
 Expected: lenet_300_100 about 1.6 % error dense, lenet5 about 0.7 %, both the same at 12.5 times fewer weights.
 """
 
-from prunelle.recipes.settings import Cell, GradualStage, Recipe, Training
+from prunelle.recipes.settings import Cell, Count, GradualStage, NumSeeds, Recipe, Sparsity, Training, Word
 
 
 def han2015(
-    data: str = "mnist", seeds: int = 5, epochs: int = 20, conv_epochs: int = 12, sparsity: float = 0.92
+    data: Word = "mnist", seeds: NumSeeds = 5, epochs: Count = 20, conv_epochs: Count = 12, sparsity: Sparsity = 0.92
 ) -> Recipe:
     """seeds: how many, from 0. epochs: of lenet_300_100, conv_epochs: of lenet5, dense and again when pruning."""
     cells = []

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from pydantic import ValidationError, validate_call
 
-from prunelle.errors import SettingError
+from prunelle.errors import CorruptFileError, SettingError
+from prunelle.files import read_bytes
+from prunelle.recipes.complaint import meant, sentence
 from prunelle.recipes.gradual import gradual
 from prunelle.recipes.han2015 import han2015
 from prunelle.recipes.quickstart import quickstart
@@ -30,37 +32,41 @@ def recipe_of(name_or_file: str, settings: Mapping[str, object]) -> Recipe:
         return recipe_from_file(Path(name_or_file))
     function = RECIPES.get(name_or_file)
     if function is None:
-        raise SettingError(f"{name_or_file!r}: no such recipe; known are {', '.join(RECIPES)}, or a .json file.")
+        hint = meant(name_or_file, RECIPES)
+        raise SettingError(f"{name_or_file!r}: no such recipe{hint}; known are {', '.join(RECIPES)}, or a .json file.")
     allowed = list(signature(function).parameters)
     for key in settings:
         if key not in allowed:
-            raise SettingError(f"--set {key}: {name_or_file} has no such setting; it has {', '.join(allowed)}.")
+            raise SettingError(
+                f"--set {key}: {name_or_file} has no such setting{meant(key, allowed)}; it has {', '.join(allowed)}."
+            )
     try:
         return validate_call(function)(**settings)
     except ValidationError as error:
-        raise SettingError(f"{name_or_file}: {sentence(error)}.") from None
+        words = sentence(error, spell=lambda place: f"--set {place}" if place.split(".")[0] in allowed else place)
+        raise SettingError(f"{name_or_file}: {words}.") from None
 
 
 def recipe_from_file(path: Path) -> Recipe:
     """Raises SettingError when the file is absent, no JSON, or no recipe."""
     try:
-        if path.stat().st_size > LARGEST_RECIPE_BYTES:
-            raise SettingError(f"{path}: is over {LARGEST_RECIPE_BYTES} bytes; a recipe is smaller.")
-        values = json.loads(path.read_text())
-    except OSError as error:
-        raise SettingError(f"{path}: cannot be read ({error.strerror}); give a recipe's name or .json file.") from None
+        raw = read_bytes(path, LARGEST_RECIPE_BYTES)
+    except CorruptFileError as error:
+        raise SettingError(f"{str(error).split(';')[0]}; give a recipe's name or .json file.") from None
+    try:
+        values = json.loads(raw, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
-        raise SettingError(f"{path}: is not JSON ({error}).") from None
+        raise SettingError(f"{path}: is not JSON ({error}); correct it there.") from None
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise SettingError(f"{path}: {sentence(error)}.") from None
 
 
-def sentence(error: ValidationError) -> str:
-    """The first complaint as 'place: what came, what is allowed', and how many more there are."""
-    first, *more = error.errors(include_url=False)
-    place = ".".join(map(str, first["loc"])) or "recipe"
-    came = "" if first["type"] == "missing" else f" is {first['input']!r:.80}"
-    rest = f" (and {len(more)} more)" if more else ""
-    return f"{place}{came}: {first['msg']}{rest}"
+def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object; of a key that stands there twice nobody knows which is meant. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
+    return found

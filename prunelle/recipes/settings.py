@@ -9,10 +9,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Sparsity = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+# Strict: a recipe that says true or "30" where a number belongs holds a mistake.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Sparsity = Annotated[Number, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+NumSeeds = Annotated[int, Field(strict=True, ge=1, le=1_000)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+Word = Annotated[str, Field(min_length=1, max_length=4096)]
 ScoreWord = Literal["magnitude", "random", "magnitude_times_gradient"]
 ScopeWord = Literal["global", "layer"]
 
@@ -25,25 +29,25 @@ class Training(Frozen):
     """See train.settings.TrainSettings. patience, target: early stopping on val. momentum: for sgd only."""
 
     epochs: Count = 30
-    lr: Annotated[float, Field(gt=0, le=100)] = 1e-3
+    lr: Annotated[Number, Field(gt=0, le=100)] = 1e-3
     batch_size: Count = 128
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[Number, Field(ge=0, le=1)] = 0.0
     schedule: Literal["constant", "cosine", "stairs"] = "cosine"
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    warmup_epochs: Annotated[Number, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     patience: Count | None = None
     target: Share | None = None
     best_from: Share = 1.0
     distill: Share = 0.0
-    temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
+    temperature: Annotated[Number, Field(gt=0, le=100)] = 4.0
 
     @model_validator(mode="after")
     def check(self) -> Training:
         if self.warmup_epochs > self.epochs:
-            raise ValueError(f"warmup_epochs is {self.warmup_epochs}, must be at most epochs, {self.epochs}")
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}, must be at most epochs, {self.epochs}; lower it")
         return self
 
 
@@ -72,14 +76,14 @@ class GradualStage(Frozen):
     scope: ScopeWord = "global"
     shape: Literal["constant", "linear", "cubic"] = "cubic"
     begin: Share = 0.0
-    end: Annotated[float, Field(ge=0, le=0.9)] = 0.6
+    end: Annotated[Number, Field(ge=0, le=0.9)] = 0.6
     frequency: Count = 20
     training: Training
 
     @model_validator(mode="after")
     def check(self) -> GradualStage:
         if self.begin > self.end:
-            raise ValueError(f"begin is {self.begin}, must be at most end, {self.end}")
+            raise ValueError(f"begin is {self.begin}, must be at most end, {self.end}; lower it")
         return self
 
 
@@ -94,9 +98,9 @@ class Cell(Frozen):
     """
 
     label: Annotated[str, Field(min_length=1, max_length=80)]
-    model: str
-    data: str
-    weights: str | None = None
+    model: Word
+    data: Word
+    weights: Word | None = None
     input_shape: tuple[Count, Count, Count] | None = None
     dense: Training | None = None
     stages: tuple[Stage, ...] = ()
@@ -106,5 +110,13 @@ class Recipe(Frozen):
     """Cells times seeds."""
 
     name: Annotated[str, Field(min_length=1, max_length=80)]
-    cells: Annotated[tuple[Cell, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    cells: Annotated[tuple[Cell, ...], Field(min_length=1, max_length=1_000)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1_000)]
+
+    @model_validator(mode="after")
+    def check(self) -> Recipe:
+        labels = [cell.label for cell in self.cells]
+        twice = [label for label in labels if labels.count(label) > 1]
+        if twice:
+            raise ValueError(f"cells: the label {twice[0]!r} stands there twice; give each cell its own")
+        return self

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from prunelle.errors import SettingError
-from prunelle.recipes.names import sentence
+from prunelle.recipes.complaint import sentence
 from prunelle.recipes.settings import Cell, GradualStage, PruneStage, Recipe, Training
 
 Made = TypeVar("Made", bound=BaseModel)
 Shape = tuple[int, int, int] | None
+OPTIONS = ("epochs", "sparsity", "score", "scope")
 
 
-def made(kind: Callable[..., Made], values: Mapping[str, Any]) -> Made:
+def made(kind: type[Made], values: Mapping[str, Any]) -> Made:
     """kind(**values), its complaint as one sentence. Raises SettingError."""
     try:
         return kind(**values)
     except ValidationError as error:
-        raise SettingError(f"{sentence(error)}.") from None
+        raise SettingError(f"{sentence(error, kind, option)}.") from None
+
+
+def option(place: str) -> str:
+    """A setting as it is typed."""
+    return f"--{place}" if place in OPTIONS else f"--set {place}"
+
+
+def training_of(epochs: int, settings: Mapping[str, Any]) -> Training:
+    """Training from --epochs and --set. Raises SettingError."""
+    if "epochs" in settings:
+        raise SettingError("--set epochs: is given by --epochs; pass it there.")
+    return made(Training, {"epochs": epochs, **settings})
 
 
 def train_recipe(
     model: str, data: str, weights: str | None, input_shape: Shape, epochs: int, seed: int, settings: Mapping[str, Any]
 ) -> Recipe:
     """Train `model`. settings: further fields of Training."""
-    training = made(Training, {"epochs": epochs, **settings})
+    training = training_of(epochs, settings)
     cell = Cell(label="train", model=model, data=data, weights=weights, input_shape=input_shape, dense=training)
     return Recipe(name="train", cells=(cell,), seeds=(seed,))
 
@@ -48,11 +61,11 @@ def prune_recipe(
     words = {"sparsity": sparsity, "score": score, "scope": scope}
     stage: GradualStage | PruneStage
     if epochs == 0:
+        stage = made(PruneStage, words)
         if settings:
             raise SettingError(f"--set {next(iter(settings))}: there is no training with --epochs 0; leave it out.")
-        stage = made(PruneStage, words)
     else:
-        stage = made(GradualStage, {**words, "training": made(Training, {"epochs": epochs, **settings})})
+        stage = made(GradualStage, {**words, "training": training_of(epochs, settings)})
     label = f"{sparsity:.4g} {score} {scope}"
     cell = Cell(label=label, model=model, data=data, weights=weights, input_shape=input_shape, stages=(stage,))
     return Recipe(name="prune", cells=(cell,), seeds=(seed,))

@@ -1,0 +1,106 @@
+"""What pydantic found wrong with a recipe, as one sentence: where, what came, what is allowed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from prunelle.recipes.settings import Cell, GradualStage, PruneStage, Recipe, RetrainStage, Training
+
+STAGES: Mapping[str, type[BaseModel]] = {"prune": PruneStage, "retrain": RetrainStage, "gradual": GradualStage}
+HOLDERS: Mapping[str, type[BaseModel]] = {"cells": Cell, "dense": Training, "training": Training, **STAGES}
+"""Which settings stand below a word of a place; pydantic puts a stage's kind into the place."""
+ALLOWED: Mapping[str, str] = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "finite_number": "a finite number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "string_too_short": "a text that is not empty",
+    "string_too_long": "a text of at most {max_length} characters",
+    "literal_error": "one of {expected}",
+    "union_tag_invalid": "of a kind among {expected_tags}",
+    "union_tag_not_found": "an object that says its kind: {known_kinds}",
+    "tuple_type": "a list",
+    "model_type": "an object in braces",
+    "model_attributes_type": "an object in braces",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+}
+LONGEST = 80
+
+
+def sentence(
+    error: ValidationError, root: type[BaseModel] = Recipe, spell: Callable[[str], str] = str, known: Iterable[str] = ()
+) -> str:
+    """The first complaint, and how many more there are. No full stop at its end.
+
+    root: of which the values were to be made; spell: a place as the user wrote it, such as lr -> '--set lr'; known:
+    the keys allowed at the top where `root` does not tell them.
+    """
+    first, *more = error.errors(include_url=False)
+    words = [str(part) for part in first["loc"] if part not in STAGES]
+    place = spell(".".join(words)) if words else "recipe"
+    rest = f" (and {len(more)} more)" if more else ""
+    return f"{place}{told(first, root, list(known))}{rest}"
+
+
+def told(first: ErrorDetails, root: type[BaseModel], known: list[str]) -> str:
+    """What comes after the place."""
+    kind, context = first["type"], first.get("ctx", {})
+    if kind == "missing":
+        return ": is missing; add it"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        holder = holder_of(first["loc"][:-1], root)
+        allowed = known if known and len(first["loc"]) == 1 else list(holder.model_fields)
+        return f": is no setting here{meant(str(first['loc'][-1]), allowed)}; there are {', '.join(allowed)}"
+    if kind == "value_error":
+        return f": {context['error']}"
+    came = short(first["input"])
+    if kind not in ALLOWED:
+        return f" is {came}: {first['msg']}; correct it"
+    allowed_text = ALLOWED[kind].format(**context, known_kinds=", ".join(STAGES))
+    hint = meant(first["input"], choices(context)) if isinstance(first["input"], str) else ""
+    return f" is {came}, must be {allowed_text}{hint}; {advice(first, root)}"
+
+
+def advice(first: ErrorDetails, root: type[BaseModel]) -> str:
+    """Which value always works, where there is one."""
+    field = holder_of(first["loc"][:-1], root).model_fields.get(str(first["loc"][-1])) if first["loc"] else None
+    if field is None or field.is_required():
+        return "correct it"
+    return f"leave it out for {field.default!r}" if field.default is not None else "or leave it out"
+
+
+def holder_of(loc: Iterable[int | str], root: type[BaseModel]) -> type[BaseModel]:
+    """The class whose fields stand at a place."""
+    found = root
+    for part in loc:
+        found = HOLDERS.get(str(part), found)
+    return found
+
+
+def choices(context: Mapping[str, Any]) -> list[str]:
+    """The words that pydantic lists as allowed."""
+    listed = str(context.get("expected", context.get("expected_tags", "")))
+    return [word.strip(" '") for word in listed.replace(" or ", ",").split(",")]
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """', did you mean ...?' as a piece of a sentence, empty when nothing is close."""
+    close = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def short(value: object) -> str:
+    """A value as one would type it, cut where it is long."""
+    text = "true" if value is True else "false" if value is False else "null" if value is None else repr(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
