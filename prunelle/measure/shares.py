@@ -8,14 +8,14 @@ import torch
 
 
 class Shares:
-    """Adds up wall time by the name of what was just done. Final.
+    """Adds up wall time by the name of what was just done, on top of the `seconds` given. Final.
 
     On a GPU each mark waits for the device, so only every `every`-th step should be marked there.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, seconds: dict[str, float]) -> None:
         self.device = device
-        self.seconds: dict[str, float] = {}
+        self.seconds = seconds
         self.last = time.perf_counter()
 
     def restart(self) -> None:

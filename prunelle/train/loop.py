@@ -50,6 +50,7 @@ class Progress:
     scale: Scale = field(default_factory=Scale)
     stopped_epoch: int | None = None
     diverged_step: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Training:
         self.good: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
         self.steps_per_epoch = task.train.num_batches(settings.batch_size, drop_last=True)
-        self.shares = Shares(run.device)
+        self.shares = Shares(run.device, self.progress.seconds)
         self.saved_at = time.monotonic()
 
     def run_to_end_(self) -> Outcome:
@@ -176,31 +177,38 @@ class Training:
         self.ranks.broadcast_(list(self.state.buffers.values()))
         found = evaluate(self.model, self.task.val, self.task.loss, self.task.metric)
         steps = self.steps_per_epoch
-        self.record(
-            {
-                "step": progress.step,
-                "epoch": epoch + 1,
-                "train_loss": progress.loss_sum / steps,
-                "val_loss": found.loss,
-                "val_top1": found.top1,
-                "lr": settings.lr_at(progress.step - 1, steps),
-                "sparsity": zero_share(self.state),
-            }
-        )
+        row: dict = {
+            "step": progress.step,
+            "epoch": epoch + 1,
+            "train_loss": progress.loss_sum / steps,
+            "val_loss": found.loss,
+            "val_top1": found.top1,
+            "lr": settings.lr_at(progress.step - 1, steps),
+            "sparsity": zero_share(self.state),
+        }
         progress.loss_sum, progress.closed_epochs = 0.0, epoch + 1
-        stop = settings.early_stop
-        if found.top1 > progress.best_val and (epoch + 1 >= settings.best_from * settings.epochs or stop):
-            progress.best_val, progress.best_epoch = found.top1, epoch + 1
+        self.choose_(epoch, found.top1)
+        self.good = snapshot(self.state)
+        self.shares.mark("rest")
+        if self.over or epoch + 1 == settings.epochs:
+            saved = settings.epochs - epoch - 1
+            row |= {"epochs_saved": saved, "best_epoch": progress.best_epoch, "shares": self.shares.shares()}
+            self.record(row)
+            self.save()
+        else:
+            self.record(row)
+
+    def choose_(self, epoch: int, val: float) -> None:
+        """Keep these weights if they are the best so far, and stop early when told to."""
+        progress, settings, stop = self.progress, self.settings, self.settings.early_stop
+        if val > progress.best_val and (epoch + 1 >= settings.best_from * settings.epochs or stop):
+            progress.best_val, progress.best_epoch = val, epoch + 1
             if stop or settings.best_from < 1:
                 self.best = snapshot(self.state)
         if stop and epoch + 1 < settings.epochs:
             waited = stop.patience is not None and epoch + 1 - progress.best_epoch >= stop.patience
-            reached = stop.target is not None and found.top1 >= stop.target
+            reached = stop.target is not None and val >= stop.target
             progress.stopped_epoch = epoch + 1 if waited or reached else None
-        self.good = snapshot(self.state)
-        if self.over or epoch + 1 == settings.epochs:
-            self.save()
-        self.shares.mark("rest")
 
     def record(self, row: dict) -> None:
         if self.ranks.rank == 0:
@@ -224,6 +232,7 @@ class Training:
         found = self.run.load_checkpoint(self.name)
         if found:
             self.best = unpack_(self.state, self.progress, *found)
+            self.shares = Shares(self.run.device, self.progress.seconds)
         if self.ranks.rank == 0:
             diverged = self.progress.diverged_step is not None
             self.run.keep_rows(self.name, self.progress.closed_epochs + diverged)
