@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from prunelle.data.task import Task
 from prunelle.errors import SettingError
@@ -49,8 +49,10 @@ class Retrain:
     def __call__(self, model: nn.Module, task: Task, run: Run) -> nn.Module:
         model = copy.deepcopy(model)
         held = HeldZeros(prunable(model))
-        fit_(model, task, self.settings, run, self.name, held)
-        zero_(held.weights, masks_of(held.weights))
+        try:
+            fit_(model, task, self.settings, run, self.name, held)
+        finally:
+            zero_(held.weights, masks_of(held.weights))
         return model
 
 
@@ -88,13 +90,15 @@ class PruneGradually:
         initial = min(self.sparsity, zero_share(weights))
         ramp = Ramp(self.sparsity, begin, end, self.frequency, initial, self.shape)
         rising = RisingZeros(model, weights, task, run, self, ramp)
-        fit_(model, task, self.settings, run, self.name, rising)
-        zero_(weights, masks_of(weights))
+        try:
+            fit_(model, task, self.settings, run, self.name, rising)
+        finally:
+            zero_(weights, masks_of(weights))
         return model
 
 
 class RisingZeros:
-    """A train.loop.Constraint that chooses masks anew whenever the ramp is due, and holds them. Final."""
+    """A train.constraint.Constraint that chooses masks anew whenever the ramp is due, and holds them. Final."""
 
     def __init__(
         self,
@@ -109,9 +113,9 @@ class RisingZeros:
         self.step, self.ramp = step, ramp
         self.held = HeldZeros(weights)
 
-    def start_(self, step: int) -> None:
-        self.held.start_(step)
-        if step == 0:
+    def start_(self, step: int, state: dict[str, Tensor]) -> None:
+        self.held.start_(step, state)
+        if not state:
             self.choose_(0)
 
     def after_update_(self, step: int) -> None:
@@ -122,7 +126,17 @@ class RisingZeros:
         if self.ramp.due(step):
             generator = self.run.generator(self.step.name, "score", step)
             scores = score_weights(self.weights, self.step.score, generator, self.model, self.task)
-            self.held.hold_(self.step.scope(scores, self.ramp.at(step)))
+            kept = self.step.scope(scores, self.ramp.at(step))
+            # A layer that had more zeros than its share before the ramp began keeps them.
+            zeros = masks_of(self.weights)
+            self.held.hold_({name: mask & zeros[name] for name, mask in kept.items()})
+
+    def state(self) -> dict[str, Tensor]:
+        return self.held.state()
+
+    def settled(self, step: int) -> bool:
+        """Weights of before the ramp's end have not the sparsity that was asked for."""
+        return step >= self.ramp.end
 
 
 def zero_share(weights: dict[str, nn.Parameter]) -> float:

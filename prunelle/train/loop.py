@@ -4,53 +4,30 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunelle.data.task import Task
-from prunelle.errors import DivergedError
+from prunelle.errors import DivergedError, ModelError, SettingError
 from prunelle.measure.accuracy import evaluate
 from prunelle.measure.shares import Shares
 from prunelle.runs import Run
 from prunelle.seeds import derive, generator
 from prunelle.train.checkpoint import pack, unpack_
+from prunelle.train.constraint import Constraint
 from prunelle.train.ddp import join
-from prunelle.train.losses import Distillation, Objective, Plain, SmoothedLabels
-from prunelle.train.precision import Scale
+from prunelle.train.layout import best_layout
+from prunelle.train.losses import objective
+from prunelle.train.precision import SMALLEST_SCALE
+from prunelle.train.progress import Progress
 from prunelle.train.settings import TrainSettings
-from prunelle.train.step import TrainState, Update, init_state, update_
+from prunelle.train.step import Update, finite, init_state, restore_, snapshot, update_, zero_share
 
 RUNAWAY = 1e3
 """A loss this many times the first one's is divergence, NaN or not."""
-
-
-class Constraint(Protocol):
-    """Something held during training, such as masks. Called with the number of updates done so far."""
-
-    def start_(self, step: int) -> None:
-        """Before the first update of this process; weights are those of `step`."""
-
-    def after_update_(self, step: int) -> None:
-        """After every update."""
-
-
-@dataclass
-class Progress:
-    """Where a training stands; all of it is in the checkpoint."""
-
-    step: int = 0
-    closed_epochs: int = 0
-    first_loss: float | None = None
-    loss_sum: float = 0.0
-    best_val: float = -math.inf
-    best_epoch: int = 0
-    scale: Scale = field(default_factory=Scale)
-    stopped_epoch: int | None = None
-    diverged_step: int | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +47,8 @@ def fit_(
 
     name: unique within the run; rows and the checkpoint are filed under it. Interrupted and called again with the
     same arguments it goes on, and ends bit-identical on the same machine, torch and thread count.
-    Raises DivergedError with the last good weights left in `model`; calling again raises it again.
+    Raises DivergedError with the last good weights left in `model`; calling again raises it again. Raises ModelError
+    for a model that has nothing to train, SettingError for a batch that has fewer examples than ranks.
     """
     return Training(model, task, settings, run, name, constraint).run_to_end_()
 
@@ -86,9 +64,9 @@ class Training:
         self.constraint = constraint
         self.ranks = join(run.device)
         self.rule = Update(objective(task, settings, run.device), settings.optimizer, settings.precision, self.ranks)
-        # Convolutions run 1.3 to 1.5 times as fast on a CPU with channels innermost; linear layers don't care.
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(memory_format=best_layout(model, task.input_shape))  # type: ignore[call-overload]
         self.state = init_state(model, settings.optimizer)
+        self.check()
         self.progress = Progress()
         self.good: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
@@ -96,11 +74,22 @@ class Training:
         self.shares = Shares(run.device, self.progress.seconds)
         self.saved_at = time.monotonic()
 
+    def check(self) -> None:
+        if not self.state.weights:
+            raise ModelError(f"{self.name}: every weight of the model is frozen; set requires_grad on those to train.")
+        smallest = min(self.settings.batch_size, len(self.task.train))
+        if smallest < self.ranks.world:
+            raise SettingError(
+                f"{self.name}: a batch has {smallest} examples for {self.ranks.world} ranks, must have one for each; "
+                "start fewer ranks or raise batch_size."
+            )
+
     def run_to_end_(self) -> Outcome:
-        self.resume_()
+        held = self.resume_()
         if self.constraint:
-            self.constraint.start_(self.progress.step)
-        self.good = snapshot(self.state)
+            self.constraint.start_(self.progress.step, held)
+        if not self.good:
+            self.good = snapshot(self.state)
         for epoch in range(self.progress.closed_epochs, self.settings.epochs):
             if self.over:
                 break
@@ -142,7 +131,8 @@ class Training:
             if self.constraint:
                 self.constraint.after_update_(progress.step)
             self.shares.mark("compute")
-            self.run.show(progress.step / (per_epoch * self.settings.epochs))
+            if self.ranks.rank == 0:
+                self.run.show(progress.step / (per_epoch * self.settings.epochs))
             self.maybe_save()
             self.shares.mark("rest")
 
@@ -154,49 +144,75 @@ class Training:
         seed = derive(self.run.seed, self.name, "step", progress.step)
         loss, applied = update_(self.model, self.state, batch, self.rule, lr, seed, scale.value if scaled else 1.0)
         value = float(loss)
+        # A gradient that still overflows at the smallest scale is no artefact of the scale.
+        skipped = scaled and not applied and math.isfinite(value) and scale.value > SMALLEST_SCALE
         if scaled:
             scale.report_(applied)
         if progress.first_loss is None and math.isfinite(value):
             progress.first_loss = value
         runaway = value > RUNAWAY * max(progress.first_loss or 0.0, 1.0)
-        if runaway or (not applied and not (scaled and math.isfinite(value))):
-            if runaway:
-                restore_(self.state, self.good)
-            progress.diverged_step = progress.step
-            self.record({"diverged": True, "step": progress.step, "epoch": progress.closed_epochs + 1})
-            self.save()
+        if runaway or not (applied or skipped):
+            self.diverge_(runaway)
             return False
         progress.loss_sum += value
         return True
+
+    def diverge_(self, runaway: bool) -> None:
+        """Give up: keep the weights of before this update, or of the last epoch's end where those are no good."""
+        if runaway or not finite(self.state):
+            restore_(self.state, self.good)
+        self.progress.diverged_step = self.progress.step
+        self.record({"diverged": True, "step": self.progress.step, "epoch": self.progress.closed_epochs + 1})
+        self.save()
 
     def close_epoch_(self, epoch: int) -> None:
         """Validate, record, choose, maybe stop."""
         progress, settings = self.progress, self.settings
         if progress.diverged_step is not None:
             return
+        self.state.buffers = dict(self.model.named_buffers())
         self.ranks.broadcast_(list(self.state.buffers.values()))
-        found = evaluate(self.model, self.task.val, self.task.loss, self.task.metric)
+        val_loss, val_top1 = self.validate()
+        if not math.isfinite(val_loss):
+            self.diverge_(runaway=True)
+            return
         steps = self.steps_per_epoch
         row: dict = {
             "step": progress.step,
             "epoch": epoch + 1,
             "train_loss": progress.loss_sum / steps,
-            "val_loss": found.loss,
-            "val_top1": found.top1,
+            "val_loss": val_loss,
+            "val_top1": val_top1,
             "lr": settings.lr_at(progress.step - 1, steps),
             "sparsity": zero_share(self.state),
         }
         progress.loss_sum, progress.closed_epochs = 0.0, epoch + 1
-        self.choose_(epoch, found.top1)
+        if self.constraint is None or self.constraint.settled(progress.step):
+            self.choose_(epoch, val_top1)
         self.good = snapshot(self.state)
         self.shares.mark("rest")
         if self.over or epoch + 1 == settings.epochs:
             saved = settings.epochs - epoch - 1
             row |= {"epochs_saved": saved, "best_epoch": progress.best_epoch, "shares": self.shares.shares()}
+            row |= self.about_ranks()
             self.record(row)
             self.save()
         else:
             self.record(row)
+
+    def validate(self) -> tuple[float, float]:
+        """(loss, top1) on val, rank 0's on every rank, so that all decide alike."""
+        found = evaluate(self.model, self.task.val, self.task.loss, self.task.metric)
+        values = torch.tensor([found.loss, found.top1], dtype=torch.float64, device=self.run.device)
+        self.ranks.broadcast_([values])
+        return float(values[0]), float(values[1])
+
+    def about_ranks(self) -> dict:
+        """What differs from training in one process."""
+        if self.ranks.world == 1:
+            return {}
+        normed = any(isinstance(module, _BatchNorm) for module in self.model.modules())
+        return {"ranks": self.ranks.world, "batch_norm": "per replica, buffers of rank 0" if normed else None}
 
     def choose_(self, epoch: int, val: float) -> None:
         """Keep these weights if they are the best so far, and stop early when told to."""
@@ -225,42 +241,20 @@ class Training:
 
     def save(self) -> None:
         if self.ranks.rank == 0:
-            self.run.save_checkpoint(self.name, *pack(self.state, self.best, self.progress))
+            self.state.buffers = dict(self.model.named_buffers())
+            held = self.constraint.state() if self.constraint else {}
+            kept = {"best": self.best, "good": self.good, "held": held}
+            self.run.save_checkpoint(self.name, *pack(self.state, kept, self.progress))
         self.saved_at = time.monotonic()
 
-    def resume_(self) -> None:
+    def resume_(self) -> dict[str, Tensor]:
+        """Go back to the checkpoint, if there is one. Returns the constraint's state in it."""
         found = self.run.load_checkpoint(self.name)
-        if found:
-            self.best = unpack_(self.state, self.progress, *found)
-            self.shares = Shares(self.run.device, self.progress.seconds)
+        kept = unpack_(self.state, self.progress, *found) if found else {}
+        self.best, self.good = kept.get("best", {}), kept.get("good", {})
+        self.shares = Shares(self.run.device, self.progress.seconds)
         if self.ranks.rank == 0:
             diverged = self.progress.diverged_step is not None
             self.run.keep_rows(self.name, self.progress.closed_epochs + diverged)
         self.ranks.barrier()
-
-
-def objective(task: Task, settings: TrainSettings, device: torch.device) -> Objective:
-    """The loss that the settings ask for."""
-    base: Objective = SmoothedLabels(settings.label_smoothing) if settings.label_smoothing else Plain(task.loss)
-    if settings.teacher is None:
-        return base
-    teacher = settings.teacher.model.to(device).eval()
-    return Distillation(base, teacher, settings.teacher.temperature, settings.teacher.weight)
-
-
-def snapshot(state: TrainState) -> dict[str, Tensor]:
-    """Copies of all weights and buffers by name."""
-    return {name: t.detach().clone() for name, t in {**state.weights, **state.buffers}.items()}
-
-
-def restore_(state: TrainState, tensors: dict[str, Tensor]) -> None:
-    """Put a snapshot back."""
-    with torch.no_grad():
-        for name, tensor in {**state.weights, **state.buffers}.items():
-            tensor.copy_(tensors[name])
-
-
-def zero_share(state: TrainState) -> float:
-    """Share of zeros among all trained weights."""
-    total = sum(w.numel() for w in state.weights.values())
-    return 1 - sum(int(torch.count_nonzero(w)) for w in state.weights.values()) / total
+        return kept.get("held", {})

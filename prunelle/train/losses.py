@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
+
+from prunelle.data.task import Task
+from prunelle.train.settings import TrainSettings
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(inputs, outputs, targets) -> mean loss, a scalar."""
@@ -55,3 +59,12 @@ class Distillation:
         given = log_softmax(outputs / self.temperature, dim=1)
         distance = kl_div(given, wanted, reduction="batchmean", log_target=True) * self.temperature**2
         return self.weight * distance + (1 - self.weight) * self.base(inputs, outputs, targets)
+
+
+def objective(task: Task, settings: TrainSettings, device: torch.device) -> Objective:
+    """The loss that the settings ask for."""
+    base: Objective = SmoothedLabels(settings.label_smoothing) if settings.label_smoothing else Plain(task.loss)
+    if settings.teacher is None:
+        return base
+    teacher = copy.deepcopy(settings.teacher.model).to(device).eval()
+    return Distillation(base, teacher, settings.teacher.temperature, settings.teacher.weight)

@@ -11,6 +11,7 @@ from prunelle.errors import SettingError
 
 START_SCALE = 2.0**16
 GROW_AFTER = 2000
+SMALLEST_SCALE = 2.0**-14
 
 
 @dataclass(frozen=True)

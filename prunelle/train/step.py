@@ -47,7 +47,8 @@ def update(
 ) -> tuple[TrainState, Tensor]:
     """The state after one batch, and its loss; nothing that was passed in changes.
 
-    batch: (inputs (N, ...), targets (N, ...)). seed: of dropout and the like. Returns (new state, loss ()).
+    batch: (inputs (N, ...), targets (N, ...)). seed: of dropout and the like; torch's global generator is set to it.
+    Returns (new state, loss ()); weights and optimizer are as before where the loss or a gradient is not finite.
     The plain version that `update_` is held against.
     """
     weights = {name: w.detach().clone().requires_grad_() for name, w in state.weights.items()}
@@ -58,7 +59,8 @@ def update(
         return functional_call(model, {**weights, **buffers}, (inputs,))
 
     loss, gradients = loss_and_gradients(forward, list(weights.values()), batch, rule, seed, scale)
-    apply_(list(weights.values()), gradients, optimizer, rule, lr)
+    if all_finite(loss, gradients):
+        apply_(list(weights.values()), gradients, optimizer, rule, lr)
     return TrainState({n: w.detach() for n, w in weights.items()}, buffers, optimizer), loss
 
 
@@ -88,6 +90,7 @@ def loss_and_gradients(
 ) -> tuple[Tensor, list[Tensor]]:
     """(mean loss over the global batch (), gradients in the weights' order, scale divided out)."""
     inputs, targets = rule.ranks.share(batch[0]), rule.ranks.share(batch[1])
+    seed += rule.ranks.rank  # or every rank would drop the same units
     torch.default_generator.manual_seed(seed)
     if inputs.is_cuda:
         torch.cuda.manual_seed(seed)
@@ -116,3 +119,26 @@ def all_finite(loss: Tensor, gradients: list[Tensor]) -> bool:
     """
     norms = torch._foreach_norm(gradients, 2)
     return bool(torch.isfinite(torch.stack([loss.float(), *(n.float() for n in norms)])).all())
+
+
+def snapshot(state: TrainState) -> dict[str, Tensor]:
+    """Copies of all weights and buffers by name."""
+    return {name: t.detach().clone() for name, t in {**state.weights, **state.buffers}.items()}
+
+
+def restore_(state: TrainState, tensors: dict[str, Tensor]) -> None:
+    """Put a snapshot back."""
+    with torch.no_grad():
+        for name, tensor in {**state.weights, **state.buffers}.items():
+            tensor.copy_(tensors[name])
+
+
+def finite(state: TrainState) -> bool:
+    """Whether every weight and buffer is finite."""
+    return all(bool(t.isfinite().all()) for t in (*state.weights.values(), *state.buffers.values()))
+
+
+def zero_share(state: TrainState) -> float:
+    """Share of zeros among all trained weights."""
+    total = sum(w.numel() for w in state.weights.values())
+    return 1 - sum(int(torch.count_nonzero(w)) for w in state.weights.values()) / total
