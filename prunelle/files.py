@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from prunelle.errors import CorruptFileError, DiskError
@@ -32,7 +33,9 @@ def atomic_write(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        # A disk that failed once may refuse the removal too; the next start removes what is left.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise disk_error(path, error) from None
 
 
@@ -56,6 +59,14 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """The folder and those above it, where absent. Raises DiskError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(folder, error) from None
+
+
 def disk_error(path: Path, error: OSError) -> DiskError:
     """The sentence for a write that the system refused."""
     return DiskError(
@@ -65,9 +76,18 @@ def disk_error(path: Path, error: OSError) -> DiskError:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that killed writers left in `folder`. Only the folder's lock holder may call this."""
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Delete temporary files that killed writers left in `folder` and below. Only the folder's lock holder may call
+    this. Raises DiskError."""
+    for leftover in folder.rglob(".*.tmp"):
+        remove(leftover)
+
+
+def remove(path: Path) -> None:
+    """Delete a file unless it is gone already. Raises DiskError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error(path, error) from None
 
 
 def sha256(data: bytes) -> str:

@@ -26,8 +26,10 @@ from prunelle.errors import BusyError, CorruptFileError, RunConflictError
 from prunelle.files import (
     atomic_write,
     disk_error,
+    make_folder,
     read_bytes,
     read_sealed_json,
+    remove,
     remove_leftovers,
     sha256,
     to_json,
@@ -36,6 +38,28 @@ from prunelle.files import (
 )
 
 SEAL_BYTES = 65
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` for this process; the system lets go when the process dies.
+
+    Raises BusyError when another process holds it, DiskError when it cannot be made.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise disk_error(path, error) from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"{path.parent}: another process is at work there; wait for it or stop it.") from None
+        except OSError as error:
+            raise disk_error(path, error) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 class Run:
@@ -60,10 +84,7 @@ class Run:
         full = {**settings, "seed": seed}
         folder = parent / sha256(to_json(full).encode())[:16]
         path = folder / "settings.json"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise disk_error(folder, error) from None
+        make_folder(folder)
         if not path.exists():
             write_sealed_json(path, full)
         elif read_sealed_json(path) != json.loads(to_json(full)):
@@ -84,24 +105,19 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; the system lets go when the process dies. Raises BusyError."""
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        """Hold the run for this process; the system lets go when the process dies. Raises BusyError, DiskError."""
+        with held(self.folder / "lock"):
             remove_leftovers(self.folder)
             yield
-        except BlockingIOError:
-            raise BusyError(f"{self.folder}: another process is at this run; wait for it or stop it.") from None
-        finally:
-            os.close(handle)
 
     def record(self, row: dict) -> None:
-        """Append one row to metrics.jsonl. Raises DiskError."""
+        """Append one row to metrics.jsonl, synced: a checkpoint that comes later counts on it. Raises DiskError."""
         path = self.folder / "metrics.jsonl"
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
                 write_all(handle, (to_json(row) + "\n").encode())
+                os.fsync(handle)
             finally:
                 os.close(handle)
         except OSError as error:
@@ -113,7 +129,7 @@ class Run:
         if not path.exists():
             return []
         found = []
-        for line in path.read_bytes().split(b"\n"):
+        for line in read_bytes(path).split(b"\n"):
             try:
                 found.append(json.loads(line))
             except ValueError:
@@ -150,11 +166,14 @@ class Run:
             raise CorruptFileError(f"{path}: is not a checkpoint ({error}); delete it and start again.") from None
         return tensors, info
 
-    def finish(self, card: dict) -> None:
-        """Write card.json, which marks the run as done, and drop the checkpoints, which are of no more use."""
-        write_sealed_json(self.folder / "card.json", card)
+    def drop_checkpoints(self) -> None:
+        """Delete all checkpoints, which are of no more use once the result is saved. Raises DiskError."""
         for checkpoint in self.folder.glob("*.checkpoint"):
-            checkpoint.unlink(missing_ok=True)
+            remove(checkpoint)
+
+    def finish(self, card: dict) -> None:
+        """Write card.json, which marks the run as done. Raises DiskError."""
+        write_sealed_json(self.folder / "card.json", card)
 
     def show(self, progress: float) -> None:
         """Tell whoever watches how far the present stage is, in [0, 1]; at most once a second, never synced."""

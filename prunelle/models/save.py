@@ -22,6 +22,7 @@ from prunelle.errors import CorruptFileError, ModelError, SettingError, WeightsE
 from prunelle.files import (
     atomic_write,
     disk_error,
+    make_folder,
     read_bytes,
     read_sealed_json,
     sha256,
@@ -96,13 +97,27 @@ def save(
         aliases=aliases,
         files={WEIGHTS: sha256(weights)},
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(folder, error) from None
+    make_room(folder)
     atomic_write(folder / f"{WEIGHTS}.next", weights)
     write_sealed_json(folder / f"{MANIFEST}.next", manifest.model_dump(mode="json"))
     put_in_place(folder)
+
+
+def make_room(folder: Path) -> None:
+    """Make the folder, and make its `.next` names free to be written over. Raises DiskError.
+
+    After a kill between the two renames model.json.next describes the weights that stand: it gets its final name.
+    """
+    make_folder(folder)
+    half_done = folder / f"{MANIFEST}.next"
+    if half_done.is_file() and (folder / WEIGHTS).is_file():
+        try:
+            if standing(folder, read_bytes(folder / WEIGHTS))[0] == half_done:
+                os.replace(half_done, folder / MANIFEST)
+        except CorruptFileError:
+            pass  # nothing readable stands there
+        except OSError as error:
+            raise disk_error(folder, error) from None
 
 
 def put_in_place(folder: Path) -> None:
@@ -118,7 +133,7 @@ def put_in_place(folder: Path) -> None:
 def copy_saved(source: Path, target: Path) -> None:
     """Put the very bytes of a saved model into another folder, replacing a model there. Raises CorruptFileError."""
     read_folder(source)
-    target.mkdir(parents=True, exist_ok=True)
+    make_room(target)
     for name in (WEIGHTS, MANIFEST):
         atomic_write(target / f"{name}.next", read_bytes(source / name))
     put_in_place(target)
@@ -130,8 +145,9 @@ def is_saved(folder: str | Path) -> bool:
 
 
 def size_bytes(folder: str | Path) -> int:
-    """Bytes on disk of the saved model's two files."""
-    return sum((Path(folder) / name).stat().st_size for name in (MANIFEST, WEIGHTS))
+    """Bytes on disk of the saved model's two files. Raises CorruptFileError."""
+    weights = read_bytes(Path(folder) / WEIGHTS)
+    return len(weights) + standing(Path(folder), weights)[0].stat().st_size
 
 
 def read_folder(folder: str | Path) -> tuple[Manifest, dict[str, Tensor]]:
@@ -140,22 +156,28 @@ def read_folder(folder: str | Path) -> tuple[Manifest, dict[str, Tensor]]:
     if not is_saved(folder):
         raise CorruptFileError(f"{folder}: holds no {MANIFEST}; give a folder that prunelle saved a model in.")
     raw = read_bytes(folder / WEIGHTS)
-    found, problem = None, None
-    for name in (MANIFEST, f"{MANIFEST}.next"):
-        if found is None and (folder / name).is_file():
-            try:
-                candidate = read_manifest_file(folder / name)
-                found = candidate if candidate.files == {WEIGHTS: sha256(raw)} else None
-            except CorruptFileError as error:
-                problem = problem or error
-    if found is None:
-        raise problem or CorruptFileError(
-            f"{folder / WEIGHTS}: does not match the SHA-256 in {MANIFEST}; take a fresh copy of the folder."
-        )
+    found = standing(folder, raw)[1]
     try:
         return found, unpack(read_tensors(raw), found.packed, found.aliases)
     except (SafetensorError, ValueError, KeyError, RuntimeError, OverflowError) as error:
         raise CorruptFileError(f"{folder / WEIGHTS}: cannot be read as safetensors ({error}).") from None
+
+
+def standing(folder: Path, weights: bytes) -> tuple[Path, Manifest]:
+    """(path, content) of the JSON that describes these weights: model.json, or the one that a kill kept from getting
+    that name. Raises CorruptFileError."""
+    problem = None
+    for path in (folder / MANIFEST, folder / f"{MANIFEST}.next"):
+        if path.is_file():
+            try:
+                manifest = read_manifest_file(path)
+                if manifest.files == {WEIGHTS: sha256(weights)}:
+                    return path, manifest
+            except CorruptFileError as error:
+                problem = problem or error
+    raise problem or CorruptFileError(
+        f"{folder / WEIGHTS}: does not match the SHA-256 in {MANIFEST}; take a fresh copy of the folder."
+    )
 
 
 def read_manifest_file(path: Path) -> Manifest:
