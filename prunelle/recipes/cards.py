@@ -29,6 +29,7 @@ def measure_run(planned: PlannedRun, place: Place) -> None:
         return
     task = task_of(planned.cell.data, place.data_dir, place.device)
     with run.locked():
+        run.drop_checkpoints()  # left by a kill after the training was saved
         model = load(run.folder / MODEL, trust=place.trust).to(run.device)
         card = count(planned.cell.model, model, task.input_shape)
         val = evaluate(model, task.val, task.loss, task.metric)

@@ -82,7 +82,7 @@ def pilot(cell: Cell, task: Task, words: Training, place: Place) -> tuple[float,
         trust=place.trust,
     )
     model = opened.model.to(place.device).train()
-    settings = train_settings(words)
+    settings = train_settings(words, place.checkpoint_seconds)
     rule = Update(Plain(task.loss), settings.optimizer, settings.precision)
     state = init_state(model, settings.optimizer)
     size = min(words.batch_size, len(task.train))

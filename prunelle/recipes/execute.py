@@ -79,7 +79,7 @@ def make_dense(cell: Cell, seed: int, task: Task, run: Run, place: Place) -> Non
     model, broke = opened.model, False
     if cell.dense:
         try:
-            model = Train(train_settings(cell.dense), "dense")(model, task, run)
+            model = Train(train_settings(cell.dense, place.checkpoint_seconds), "dense")(model, task, run)
         except DivergedError as error:
             model, broke = error.last_good, True
     keep(model, opened.builder, opened.cuts, task, run, broke)
@@ -93,7 +93,8 @@ def make_pruned(cell: Cell, task: Task, run: Run, dense_run: Run, place: Place) 
     broke = False
     try:
         names = [f"{number}-{stage.kind}" for number, stage in enumerate(cell.stages)]
-        chain = Chain(tuple(step(stage, name, dense) for stage, name in zip(cell.stages, names, strict=True)))
+        pairs = zip(cell.stages, names, strict=True)
+        chain = Chain(tuple(step(stage, name, dense, place.checkpoint_seconds) for stage, name in pairs))
         model = chain(dense, task, run)
     except DivergedError as error:
         model, broke = error.last_good, True
@@ -108,4 +109,5 @@ def keep(model: nn.Module, builder: Builder | None, cuts: Cuts, task: Task, run:
         names = task.class_names
         save(model.cpu(), folder, builder=builder, preprocessing=task.preprocessing, class_names=names, cuts=cuts)
         write_sealed_json(run.folder / TRAINED, {"diverged": broke})
+        run.drop_checkpoints()
     ranks.barrier()

@@ -9,6 +9,7 @@ OUT/cards.json       a list of Cards; rows.csv, rows.json, report.html beside it
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,22 @@ import torch
 
 from prunelle.engines.local import run_jobs
 from prunelle.errors import DivergedError, RunConflictError
-from prunelle.files import atomic_write, disk_error, read_bytes, read_sealed_json, to_json, write_sealed_json
+from prunelle.files import (
+    atomic_write,
+    make_folder,
+    read_bytes,
+    read_sealed_json,
+    remove_leftovers,
+    to_json,
+    write_sealed_json,
+)
 from prunelle.models.save import MANIFEST, WEIGHTS, copy_saved
 from prunelle.recipes.cards import measure_run, row
 from prunelle.recipes.check import check_claim
 from prunelle.recipes.execute import MODEL, execute, is_trained, open_run, task_of
 from prunelle.recipes.plan import Place, PlannedRun, plan
 from prunelle.recipes.settings import Recipe
+from prunelle.runs import held
 from prunelle.train.ddp import join
 
 Watch = Callable[[str, float], None]
@@ -42,10 +52,23 @@ class Finished:
 def run_experiment(recipe: Recipe, place: Place, watch: Watch = lambda what, share: None) -> Finished | None:
     """Do what the recipe says, or what of it is not done yet. None on every rank of torchrun but the first.
 
-    Raises RunConflictError when OUT holds something else, DivergedError when every run is measured and one of them
-    diverged, and whatever the runs raise.
+    Raises RunConflictError when OUT holds something else, BusyError when another process works in it, and whatever
+    the runs raise.
     """
-    planned = prepare(recipe, place)
+    check_claim(recipe, place.out)
+    planned, fingerprints = prepare(recipe, place)
+    ranks = join(torch.device(place.device))
+    make_folder(place.out)
+    with held(place.out / ".lock") if ranks.rank == 0 else nullcontext():
+        if ranks.rank == 0:
+            remove_leftovers(place.out)
+            claim(recipe, fingerprints, place.out)
+        ranks.barrier()
+        return carry_out(planned, place, watch)
+
+
+def carry_out(planned: list[PlannedRun], place: Place, watch: Watch) -> Finished | None:
+    """Make, measure and gather the runs that are not done yet."""
     torch.set_num_threads(place.threads)
     for variant, what in (("dense", "training"), ("pruned", "pruning")):
         train_all([p for p in planned if p.variant == variant], place, what, watch)
@@ -64,24 +87,21 @@ def run_experiment(recipe: Recipe, place: Place, watch: Watch = lambda what, sha
     return Finished(planned, rows, cards, chosen)
 
 
-def prepare(recipe: Recipe, place: Place) -> list[PlannedRun]:
-    """Read the data, claim OUT for this recipe, list the runs. Raises RunConflictError, DataError, DiskError."""
-    check_claim(recipe, place.out)
+def prepare(recipe: Recipe, place: Place) -> tuple[list[PlannedRun], dict[str, str]]:
+    """(all runs, fingerprint of each data set); nothing is written. Raises DataError, WeightsError."""
     tasks = {cell.data: task_of(cell.data, place.data_dir, place.device) for cell in recipe.cells}
     fingerprints = {data: task.fingerprint for data, task in tasks.items()}
-    planned = plan(recipe, fingerprints)
-    path = place.out / "recipe.json"
-    claim = {"recipe": recipe.model_dump(mode="json"), "data": fingerprints}
-    if path.exists():
-        if read_sealed_json(path)["data"] != fingerprints:
-            raise RunConflictError(f"{place.out}: was begun on other data of the same name; choose another --out.")
-    else:
-        try:
-            place.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise disk_error(place.out, error) from None
-        write_sealed_json(path, claim)
-    return planned
+    return plan(recipe, fingerprints), fingerprints
+
+
+def claim(recipe: Recipe, fingerprints: dict[str, str], out: Path) -> None:
+    """Write recipe.json where `out` is free. Raises RunConflictError when it holds another recipe or other data."""
+    path = out / "recipe.json"
+    check_claim(recipe, out)
+    if not path.exists():
+        write_sealed_json(path, {"recipe": recipe.model_dump(mode="json"), "data": fingerprints})
+    elif read_sealed_json(path)["data"] != fingerprints:
+        raise RunConflictError(f"{out}: was begun on other data of the same name; choose another --out.")
 
 
 def train_all(planned: list[PlannedRun], place: Place, what: str, watch: Watch) -> None:

@@ -15,7 +15,10 @@ Variant = Literal["dense", "pruned"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where and with what an experiment runs; none of it changes a result but device and threads."""
+    """Where and with what an experiment runs; none of it changes a result but device and threads.
+
+    checkpoint_seconds: how much training a kill may cost.
+    """
 
     out: Path
     data_dir: str | None = None
@@ -25,6 +28,7 @@ class Place:
     trust: bool = False
     measure_seconds: float = 5.0
     measure_samples: int = 1000
+    checkpoint_seconds: float = 20.0
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ OPTIMIZERS: Mapping[str, Callable[[Training], Optimizer]] = {
 }
 
 
-def train_settings(words: Training, teacher: nn.Module | None = None) -> TrainSettings:
+def train_settings(words: Training, checkpoint_seconds: float, teacher: nn.Module | None = None) -> TrainSettings:
     """The settings that the words mean. teacher: used when words.distill is above 0."""
     stops = words.patience is not None or words.target is not None
     taught = teacher is not None and words.distill > 0
@@ -50,19 +50,20 @@ def train_settings(words: Training, teacher: nn.Module | None = None) -> TrainSe
         teacher=Teacher(teacher, words.temperature, words.distill) if taught and teacher is not None else None,
         early_stop=EarlyStop(words.patience, words.target) if stops else None,
         best_from=words.best_from,
+        checkpoint_seconds=checkpoint_seconds,
     )
 
 
-def step(stage: Stage, name: str, dense: nn.Module) -> Step:
+def step(stage: Stage, name: str, dense: nn.Module, checkpoint_seconds: float) -> Step:
     """The step that a stage means. dense: the teacher, where the stage distils."""
     if isinstance(stage, PruneStage):
         return PruneWeights(stage.sparsity, SCORES[stage.score], SCOPES[stage.scope], name)
     if isinstance(stage, RetrainStage):
-        return Retrain(train_settings(stage.training, dense), name)
+        return Retrain(train_settings(stage.training, checkpoint_seconds, dense), name)
     assert isinstance(stage, GradualStage)
     return PruneGradually(
         sparsity=stage.sparsity,
-        settings=train_settings(stage.training, dense),
+        settings=train_settings(stage.training, checkpoint_seconds, dense),
         score=SCORES[stage.score],
         scope=SCOPES[stage.scope],
         shape=SHAPES[stage.shape],
