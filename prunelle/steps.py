@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from prunelle.errors import SettingError
 from prunelle.runs import Run
 
 
@@ -27,10 +28,23 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class Chain:
-    """Steps one after another; itself a step."""
+    """Steps one after another; itself a step. Raises SettingError when two of them have one name."""
 
     steps: tuple[Step, ...]
     name: str = "chain"
+
+    def __post_init__(self) -> None:
+        names = [step.name for step in self.flat()]
+        for name in names:
+            if names.count(name) > 1:
+                raise SettingError(
+                    f"{self.name}: two steps are called {name!r}, and the second would take over the first one's "
+                    "checkpoint; give each its own name."
+                )
+
+    def flat(self) -> list[Step]:
+        """The steps in their order, those of chains inside too."""
+        return [one for step in self.steps for one in (step.flat() if isinstance(step, Chain) else [step])]
 
     def __call__(self, model: nn.Module, task: Any, run: Run) -> nn.Module:
         for step in self.steps:

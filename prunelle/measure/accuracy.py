@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prunelle.data.task import Loss, Metric, Split
+from prunelle.errors import DataError
 
 EVAL_BATCH = 500
 Z95 = 1.959963984540054
@@ -27,16 +28,22 @@ class Evaluation:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % Wilson interval of top1. Source: Wilson 1927, without continuity correction."""
-        return wilson(self.top1, len(self.scores))
+        """95 % interval of top1: Wilson's (1927, without continuity correction) where each score is 0 or 1, else
+        mean +- 1.96 standard errors."""
+        if bool(((self.scores == 0) | (self.scores == 1)).all()):
+            return wilson(self.top1, len(self.scores))
+        half = Z95 * float(self.scores.double().std(correction=0)) / math.sqrt(len(self.scores))
+        return self.top1 - half, self.top1 + half
 
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, split: Split, loss: Loss, metric: Metric) -> Evaluation:
     """Run `model` in eval mode over the whole split, unaugmented, in stored order.
 
-    The model's train/eval flags are left as they were.
+    The model's train/eval flags are left as they were. Raises DataError for an empty split.
     """
+    if len(split) == 0:
+        raise DataError("evaluate: the split holds no examples; give one that does.")
     flags = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -53,7 +54,7 @@ class Card:
     sparsity: zeros among all parameters. macs: multiply-adds of one image, of the shapes as they are; macs_nonzero:
     those whose weight is not zero, which only a sparse engine can skip. uncounted: operators without a counting rule,
     with calls. size_bytes: the saved folder. top1, top1_low, top1_high: fractions on the test split and their 95 %
-    interval; val_top1 on the validation split, by which choices are made.
+    interval; loss: null where it is not finite; val_top1 on the validation split, by which choices are made.
     """
 
     model: str
@@ -106,7 +107,7 @@ class Card:
             top1=test.top1,
             top1_low=low,
             top1_high=high,
-            loss=test.loss,
+            loss=test.loss if math.isfinite(test.loss) else None,
             num_test=len(test.scores),
             val_top1=val_top1,
         )
@@ -121,8 +122,8 @@ def count(name: str, model: nn.Module, input_shape: tuple[int, ...] | None) -> C
     card = Card(name, params.params, params.nnz, params.sparsity)
     if input_shape is None:
         return card
-    device = next(model.parameters(), torch.empty(0)).device
-    macs = count_macs(model, torch.zeros(1, *input_shape, device=device))
+    weight = next(model.parameters(), torch.empty(0))
+    macs = count_macs(model, torch.zeros(1, *input_shape, device=weight.device, dtype=weight.dtype))
     layers = tuple(LayerCount(row.name, row.params, row.nnz, row.macs, row.macs_nonzero) for row in macs.layers)
     return dataclasses.replace(
         card, macs=macs.total, macs_nonzero=macs.nonzero, uncounted=dict(macs.uncounted), layers=layers

@@ -10,7 +10,7 @@ import torch
 class Shares:
     """Adds up wall time by the name of what was just done, on top of the `seconds` given. Final.
 
-    On a GPU each mark waits for the device, so only every `every`-th step should be marked there.
+    On a GPU each mark waits for the device; the loop does so anyway, to see whether the loss is finite.
     """
 
     def __init__(self, device: torch.device, seconds: dict[str, float]) -> None:

@@ -80,11 +80,11 @@ def open_folder(folder: str, weights: str | Path | None, trust: bool) -> OpenedM
 
 def outputs(model: nn.Module, spec: str, shape: Shape) -> int:
     """How many outputs the model gives for an image of `shape`. Raises ModelError when it does not run on it."""
-    device = next(model.parameters(), torch.empty(0)).device
+    weight = next(model.parameters(), torch.empty(0))
     training = model.training
     try:
         with torch.inference_mode():
-            found = model.eval()(torch.zeros(1, *shape, device=device))
+            found = model.eval()(torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype))
     except (RuntimeError, ValueError, TypeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{spec}: does not run on an image of {tuple(shape)} ({first}); pass --input C,H,W.") from None

@@ -19,6 +19,8 @@ def magnitude(weight: Tensor) -> Tensor:
 def random(weight: Tensor, generator: torch.Generator) -> Tensor:
     """Uniform in [0, 1), blind to the weight: the control that every score must beat.
 
-    weight: any shape. generator: on the weight's device. Returns the same shape, higher = keep.
+    weight: any shape. generator: on the weight's device. Returns the same shape, at least float32 (of the few numbers
+    of a half float too many would be equal), higher = keep.
     """
-    return torch.rand(weight.shape, generator=generator, device=weight.device)
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    return torch.rand(weight.shape, generator=generator, device=weight.device, dtype=dtype)

@@ -44,11 +44,14 @@ def per_layer(scores: Scores, sparsity: float, min_kept: int = 1) -> Kept:
 
 
 def check(scores: Scores, sparsity: float) -> None:
-    """Raises SettingError for a sparsity outside [0, 1), ShapeError without scores."""
+    """Raises SettingError for a sparsity outside [0, 1) or a score that is NaN, ShapeError without scores."""
     if not 0 <= sparsity < 1:
         raise SettingError(f"select: sparsity is {sparsity}, must lie in [0, 1); to keep all, pass 0.")
     if not scores:
         raise ShapeError("select: there is nothing to choose from; the model has no prunable weight.")
+    for name, s in scores.items():
+        if s.isnan().any():
+            raise SettingError(f"select: {name} has scores that are NaN, which have no order; look at its weights.")
 
 
 def protect(scores: Tensor, min_kept: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -53,12 +54,16 @@ class TrainSettings:
     checkpoint_steps: int | None = None
 
     def __post_init__(self) -> None:
+        steps, patience = self.checkpoint_steps, self.early_stop.patience if self.early_stop else None
         for name, value, ok, allowed in (
             ("epochs", self.epochs, self.epochs >= 1, "at least 1"),
-            ("lr", self.lr, self.lr > 0, "above 0"),
+            ("lr", self.lr, 0 < self.lr < math.inf, "above 0"),
             ("batch_size", self.batch_size, self.batch_size >= 1, "at least 1"),
             ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)"),
             ("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= self.epochs, "between 0 and epochs"),
+            ("best_from", self.best_from, 0 <= self.best_from <= 1, "in [0, 1]"),
+            ("checkpoint_steps", steps, steps is None or steps >= 1, "at least 1"),
+            ("patience", patience, patience is None or patience >= 1, "at least 1"),
         ):
             if not ok:
                 raise SettingError(f"training: {name} is {value}, must be {allowed}.")
