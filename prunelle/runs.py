@@ -140,12 +140,19 @@ class Run:
         """Drop rows of `stage` after `epoch`, and torn lines: they will be recorded again."""
         path = self.folder / "metrics.jsonl"
         if path.exists():
-            kept = [row for row in self.rows() if row["stage"] != stage or row["epoch"] <= epoch]
+            kept = [row for row in self.rows() if row.get("stage") != stage or row.get("epoch", 0) <= epoch]
             atomic_write(path, "".join(to_json(row) + "\n" for row in kept).encode())
 
     def save_checkpoint(self, stage: str, tensors: dict[str, Tensor], info: dict) -> None:
         """Replace the checkpoint of `stage`. info: plain JSON values. Raises DiskError."""
-        plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+        plain: dict[str, Tensor] = {}
+        stored: set[int] = set()
+        for name, tensor in tensors.items():
+            found = tensor.detach().contiguous().cpu()
+            address = found.untyped_storage().data_ptr()
+            # safetensors refuses two names for one storage, such as two views of one buffer.
+            plain[name] = found.clone() if address in stored else found
+            stored.add(address)
         body = save(plain, metadata={"info": to_json(info)})
         atomic_write(self.folder / f"{stage}.checkpoint", sha256(body).encode() + b"\n" + body)
 

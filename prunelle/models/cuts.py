@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 from prunelle.errors import ShapeError
 
 Index = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
 
 
 class Cut(BaseModel):
-    """tensor: a parameter's or buffer's name. axis: which of its axes. kept: the indices that stay, in order."""
+    """tensor: a parameter's or buffer's name. axis: which of its axes. kept: the indices that stay, ascending."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     tensor: str
@@ -28,7 +30,17 @@ class Attribute(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     module: str
     name: str
-    value: int | list[int]
+    value: Size | list[Size]
+
+    def fits(self, old: object) -> bool:
+        """Whether `old` is a size that this may stand for: cutting never makes one larger. A bool is a switch."""
+        if isinstance(self.value, int):
+            return isinstance(old, int) and not isinstance(old, bool) and self.value <= old
+        return (
+            isinstance(old, tuple)
+            and len(old) == len(self.value)
+            and all(type(was) is int and now <= was for was, now in zip(old, self.value, strict=True))
+        )
 
 
 class Cuts(BaseModel):
@@ -45,31 +57,43 @@ def replay_(model: nn.Module, cuts: Cuts) -> None:
 
     Raises ShapeError, naming the tensor or attribute, when they do not fit this module.
     """
-    sliced: dict[str, Tensor] = {}
-    found = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    sliced: dict[int, Tensor] = {}
+    found: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    found |= dict(model.named_buffers(remove_duplicate=False))
     for cut in cuts.tensors:
-        tensor = sliced.get(cut.tensor, found.get(cut.tensor))
-        if tensor is None:
+        if cut.tensor not in found:
             raise ShapeError(f"cuts: the model has no tensor {cut.tensor}; give the module that was cut.")
+        tensor = sliced.get(id(found[cut.tensor]), found[cut.tensor])
         if cut.axis >= tensor.ndim or not cut.kept or max(cut.kept) >= tensor.shape[cut.axis]:
             raise ShapeError(
                 f"cuts: {cut.tensor} has shape {tuple(tensor.shape)}, axis {cut.axis} up to index "
                 f"{max(cut.kept, default=None)} is to be kept; give the module that was cut."
             )
-        sliced[cut.tensor] = tensor.index_select(cut.axis, torch.tensor(cut.kept, device=tensor.device))
+        if any(later <= earlier for earlier, later in pairwise(cut.kept)):  # an index kept twice would enlarge it
+            raise ShapeError(f"cuts: {cut.tensor}, axis {cut.axis}: kept indices must ascend; cut the model again.")
+        sliced[id(found[cut.tensor])] = tensor.index_select(cut.axis, torch.tensor(cut.kept, device=tensor.device))
     modules = dict(model.named_modules())
     for attribute in cuts.attributes:
         module = modules.get(attribute.module)
         old = None if module is None else vars(module).get(attribute.name)
-        if not isinstance(old, (int, tuple)) or isinstance(old, tuple) != isinstance(attribute.value, list):
-            raise ShapeError(f"cuts: {attribute.module}.{attribute.name} is {old!r}, no size that can be set.")
-    for name, tensor in sliced.items():
-        path, _, leaf = name.rpartition(".")
-        owner = modules[path]
-        if leaf in owner._parameters:
-            setattr(owner, leaf, nn.Parameter(tensor, requires_grad=owner._parameters[leaf].requires_grad))  # type: ignore[union-attr]
-        else:
-            owner._buffers[leaf] = tensor
+        if attribute.name.startswith("_") or not attribute.fits(old):
+            raise ShapeError(
+                f"cuts: {attribute.module}.{attribute.name} is {old!r:.80}, no size that can shrink to "
+                f"{attribute.value!r:.80}; give the module that was cut."
+            )
+    put_in_(model, sliced)
     for attribute in cuts.attributes:
         value = tuple(attribute.value) if isinstance(attribute.value, list) else attribute.value
         setattr(modules[attribute.module], attribute.name, value)
+
+
+def put_in_(model: nn.Module, sliced: dict[int, Tensor]) -> None:
+    """Replace parameters and buffers by id; one that several modules share is shared afterwards too."""
+    made: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for leaf, old in list(module._parameters.items()):
+            if old is not None and id(old) in sliced:
+                new = made.setdefault(id(old), nn.Parameter(sliced[id(old)], old.requires_grad))
+                setattr(module, leaf, new)  # recurrent layers keep a list of their own, which setattr mends
+        for leaf, buffer in module._buffers.items():
+            module._buffers[leaf] = sliced.get(id(buffer), buffer)

@@ -36,6 +36,7 @@ from prunelle.models.packing import pack, unpack
 WEIGHTS, MANIFEST = "model.safetensors", "model.json"
 LARGEST_DENSE = 2**31
 Side = Annotated[int, Field(ge=1, le=2**20)]
+Length = Annotated[int, Field(ge=1, le=2**48)]
 
 
 class Builder(BaseModel):
@@ -62,7 +63,7 @@ class Manifest(BaseModel):
     preprocessing: dict | None
     class_names: list[str]
     cuts: Cuts
-    packed: dict[str, list[Side]]
+    packed: dict[str, list[Length]]
     aliases: dict[str, str]
     files: dict[str, str]
 
@@ -82,10 +83,15 @@ def save(
     """Write `model` to `folder`, so that `load(folder)` gives it back bit for bit.
 
     builder: how to make the dense module; None when whoever loads brings it. cuts: how `model` differs in shape from
-    what the builder makes. A model that stands there already is replaced in one go. Raises DiskError.
+    what the builder makes. A model that stands there already is replaced in one go. Raises DiskError, ModelError for a
+    state that is no tensor.
     """
     folder = Path(folder)
-    stored, packed, aliases = pack(model.state_dict())
+    state = model.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ModelError(f"{name}: is a {type(value).__name__} in the model's state, only tensors can be saved.")
+    stored, packed, aliases = pack(state)
     weights = write_tensors(stored)
     manifest = Manifest(
         schema_version=1,
@@ -133,9 +139,11 @@ def put_in_place(folder: Path) -> None:
 def copy_saved(source: Path, target: Path) -> None:
     """Put the very bytes of a saved model into another folder, replacing a model there. Raises CorruptFileError."""
     read_folder(source)
+    weights = read_bytes(source / WEIGHTS)
+    manifest = read_bytes(standing(source, weights)[0])
     make_room(target)
-    for name in (WEIGHTS, MANIFEST):
-        atomic_write(target / f"{name}.next", read_bytes(source / name))
+    atomic_write(target / f"{WEIGHTS}.next", weights)
+    atomic_write(target / f"{MANIFEST}.next", manifest)
     put_in_place(target)
 
 
@@ -196,11 +204,11 @@ def read_manifest_file(path: Path) -> Manifest:
 
 
 def load(folder: str | Path, model: nn.Module | None = None, *, trust: bool = False) -> nn.Module:
-    """The model that was saved in `folder`, in eval mode.
+    """The model that was saved in `folder`, bit for bit, in eval mode.
 
-    model: the user's own dense module, needed when no builder was saved; it is cut and filled in place. trust: allow
-    a builder that is a user's file, which is code. Raises CorruptFileError, UntrustedCodeError, ModelError,
-    WeightsError, ShapeError.
+    model: the user's own dense module, needed when no builder was saved; it is cut and filled in place, and takes the
+    number types of the file. trust: allow a builder that is a user's file, which is code. Raises CorruptFileError,
+    UntrustedCodeError, ModelError, WeightsError, ShapeError.
     """
     manifest, tensors = read_folder(folder)
     if model is None:
@@ -211,14 +219,26 @@ def load(folder: str | Path, model: nn.Module | None = None, *, trust: bool = Fa
         model = manifest.builder.make(trust)
     replay_(model, manifest.cuts)
     check_fit(folder, model, tensors)
-    model.load_state_dict(tensors)
+    fill_(model, tensors)
     return model.eval()
+
+
+def fill_(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Give the model these values in the types they come in; load_state_dict alone would round them to its own."""
+    for name, own in (*model.named_parameters(), *model.named_buffers()):
+        if name in tensors and own.dtype != tensors[name].dtype:
+            own.data = own.data.to(tensors[name].dtype)
+    model.load_state_dict(tensors)
 
 
 def rehearse(folder: str | Path, builder: Builder, cuts: Cuts, tensors: dict[str, Tensor]) -> None:
     """Build without memory first, so that a hostile size is refused before anything is allocated."""
-    with torch.device("meta"):
-        dense = builder.make()
+    try:
+        with torch.device("meta"):
+            dense = builder.make()
+    except RuntimeError as error:
+        first = str(error).splitlines()[0]
+        raise CorruptFileError(f"{folder}: its builder cannot be built ({first}); take a fresh copy.") from None
     if sum(p.numel() for p in dense.parameters()) > LARGEST_DENSE:
         raise CorruptFileError(f"{folder}: its builder makes over {LARGEST_DENSE} parameters; that is refused.")
     replay_(dense, cuts)
@@ -226,12 +246,18 @@ def rehearse(folder: str | Path, builder: Builder, cuts: Cuts, tensors: dict[str
 
 
 def check_fit(folder: str | Path, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Raises WeightsError when names or shapes differ."""
-    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    """Raises WeightsError when names or shapes differ, or one side is float and the other is not."""
+    state = model.state_dict()
+    wanted = {name: tuple(t.shape) for name, t in state.items()}
     given = {name: tuple(t.shape) for name, t in tensors.items()}
     for name in sorted(wanted.keys() | given.keys()):
         if wanted.get(name) != given.get(name):
             raise WeightsError(
                 f"{folder}: {name} is {given.get(name, 'absent')} in the file and {wanted.get(name, 'absent')} in the "
                 "module; give the module that was saved."
+            )
+        if state[name].is_floating_point() != tensors[name].is_floating_point():
+            raise WeightsError(
+                f"{folder}: {name} is {tensors[name].dtype} in the file and {state[name].dtype} in the module; give "
+                "the module that was saved."
             )
