@@ -2,19 +2,24 @@
 
     prunelle run han2015 --out DIR
 
-Expected: lenet_300_100 about 1.6 % error dense, lenet5 about 0.7 %, both the same at 12.5 times fewer weights.
+There 1.64 -> 1.59 % and 0.80 -> 0.77 % test error by three rounds of pruning and retraining; here sparsity rises while
+the network trains on (Zhu & Gupta 2017), which needs one round.
 """
 
-from prunelle.recipes.settings import Cell, Count, GradualStage, NumSeeds, Recipe, Sparsity, Training, Word
+from prunelle.recipes.settings import Cell, GradualStage, Recipe, Training
 
 
 def han2015(
-    data: Word = "mnist", seeds: NumSeeds = 5, epochs: Count = 20, conv_epochs: Count = 12, sparsity: Sparsity = 0.92
+    data: str = "mnist", seeds: int = 5, epochs: int = 20, conv_epochs: int = 10, sparsity: float = 0.92
 ) -> Recipe:
-    """seeds: how many, from 0. epochs: of lenet_300_100, conv_epochs: of lenet5, dense and again when pruning."""
+    """seeds: how many, from 0. epochs: of lenet_300_100, half as many again when pruning; conv_epochs: of lenet5, dense
+    and again when pruning."""
+    dense = Training(epochs=epochs, lr=0.1, optimizer="sgd", weight_decay=5e-4)
+    # A pruned network overfits less, so it wants less decay.
+    pruning = Training(epochs=epochs * 3 // 2, lr=0.1, optimizer="sgd", weight_decay=2e-4)
+    conv = Training(epochs=conv_epochs, lr=1e-3, optimizer="adam")
     cells = []
-    for model, count in (("lenet_300_100", epochs), ("lenet5", conv_epochs)):
-        dense = Training(epochs=count, lr=1e-3, optimizer="adam", batch_size=128)
-        pruning = GradualStage(sparsity=sparsity, end=0.6, frequency=100, training=dense)
-        cells.append(Cell(label=model, model=model, data=data, dense=dense, stages=(pruning,)))
+    for model, before, after in (("lenet_300_100", dense, pruning), ("lenet5", conv, conv)):
+        stage = GradualStage(sparsity=sparsity, end=0.6, frequency=100, training=after)
+        cells.append(Cell(label=model, model=model, data=data, dense=before, stages=(stage,)))
     return Recipe(name="han2015", cells=tuple(cells), seeds=tuple(range(seeds)))
