@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def _folder_with(folder: Path, *patterns: str) -> Path:
     if missing:
         pytest.skip(f"real data: {folder} lacks {', '.join(missing)}")
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tests that loop over small tensors, where a second thread only waits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
