@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -146,7 +147,10 @@ def _images_below(folder: Path) -> list[tuple[str, int]]:
             if entry.is_dir(follow_symlinks=False):  # a link may lead back up
                 found += _images_below(Path(entry.path))
             elif entry.name.lower().endswith(ENDINGS):
-                found.append((entry.path, entry.stat().st_size))
+                status = entry.stat()
+                if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for without end
+                    raise DataError(f"{entry.path}: is no plain file; take it out of the folder.")
+                found.append((entry.path, status.st_size))
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Preprocessing:
             raise SettingError(
                 f"preprocessing: {len(self.mean)} means and {len(self.std)} stds, must be one of each per channel."
             )
+        if not all(map(math.isfinite, (*self.mean, *self.std, *self.value_range))):
+            raise SettingError(f"preprocessing: {self} holds NaN or infinity; every number must be finite.")
         if not all(s > 0 for s in self.std):
             raise SettingError(f"preprocessing: std is {self.std}, every entry must be above 0.")
         if not self.value_range[0] < self.value_range[1]:
@@ -71,8 +74,8 @@ class Preprocessing:
                 value_range=(float(values["value_range"][0]), float(values["value_range"][1])),
                 layout=str(values["layout"]),
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise SettingError(f"preprocessing: {values!r} lacks a field or has a wrong type ({error}).") from None
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise SettingError(f"preprocessing: {values!r:.200} lacks a field or has a wrong type ({error}).") from None
 
 
 class Split(ABC):

@@ -12,7 +12,7 @@ from prunelle.data.task import Preprocessing, Task
 from prunelle.errors import ModelError, SettingError, WeightsError
 from prunelle.models.cuts import Cuts
 from prunelle.models.load import build, default_shape
-from prunelle.models.names import TABLE, Shape
+from prunelle.models.names import TABLE, Shape, first_line
 from prunelle.models.save import Builder, is_saved, load, read_folder
 from prunelle.models.weights import fit_weights_, read_weights
 from prunelle.seeds import derive
@@ -85,9 +85,10 @@ def outputs(model: nn.Module, spec: str, shape: Shape) -> int:
     try:
         with torch.inference_mode():
             found = model.eval()(torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype))
-    except (RuntimeError, ValueError, TypeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{spec}: does not run on an image of {tuple(shape)} ({first}); pass --input C,H,W.") from None
+    except Exception as error:  # a network may be anybody's code
+        raise ModelError(
+            f"{spec}: does not run on an image of {tuple(shape)} ({first_line(error)}); pass --input C,H,W."
+        ) from None
     finally:
         model.train(training)
     if not isinstance(found, torch.Tensor) or found.ndim != 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_torch(path: Path) -> Any:
+    _check_unpacked(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch.load remarks about odd files ends in an error anyway
@@ -66,6 +68,17 @@ def _read_torch(path: Path) -> Any:
             f"{path}: is damaged or holds more than tensors, which would run code ({type(error).__name__}); "
             "save model.state_dict() alone, best as .safetensors."
         ) from error
+
+
+def _check_unpacked(path: Path) -> None:
+    """torch.save stores and never deflates: a zip that unpacks to far more than it is was made to fill memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            num_bytes = sum(info.file_size for info in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # an old file, or a damaged one that torch.load refuses
+    if num_bytes > 2 * path.stat().st_size + 2**20:
+        raise WeightsError(f"{path}: unpacks to {num_bytes:,} bytes, torch.save writes no such file; save it again.")
 
 
 def fit_weights_(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
