@@ -38,6 +38,7 @@ from prunelle.files import (
 )
 
 SEAL_BYTES = 65
+METRICS_HASH = "metrics_sha256"
 
 
 @contextmanager
@@ -124,17 +125,29 @@ class Run:
             raise disk_error(path, error) from None
 
     def rows(self) -> list[dict]:
-        """The rows recorded so far; a line torn by a kill or a full disk is left out."""
-        path = self.folder / "metrics.jsonl"
-        if not path.exists():
-            return []
+        """The rows recorded so far; a line torn by a kill or a full disk is left out.
+
+        Raises CorruptFileError when the run is done and the file is not the one that its card was written beside.
+        """
+        raw = self.metrics()
+        if self.done and read_sealed_json(self.folder / "card.json").get(METRICS_HASH) != sha256(raw):
+            raise CorruptFileError(
+                f"{self.folder / 'metrics.jsonl'}: does not match the SHA-256 in card.json; take a fresh copy of it."
+            )
         found = []
-        for line in read_bytes(path).split(b"\n"):
+        for line in raw.split(b"\n"):
             try:
-                found.append(json.loads(line))
-            except ValueError:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
+            if isinstance(row, dict) and isinstance(row.get("stage"), str) and isinstance(row.get("epoch"), int):
+                found.append(row)
         return found
+
+    def metrics(self) -> bytes:
+        """The bytes of metrics.jsonl, none when nothing was recorded. Raises CorruptFileError."""
+        path = self.folder / "metrics.jsonl"
+        return read_bytes(path) if path.exists() else b""
 
     def keep_rows(self, stage: str, epoch: int) -> None:
         """Drop rows of `stage` after `epoch`, and torn lines: they will be recorded again."""
@@ -180,7 +193,7 @@ class Run:
 
     def finish(self, card: dict) -> None:
         """Write card.json, which marks the run as done. Raises DiskError."""
-        write_sealed_json(self.folder / "card.json", card)
+        write_sealed_json(self.folder / "card.json", {**card, METRICS_HASH: sha256(self.metrics())})
 
     def show(self, progress: float) -> None:
         """Tell whoever watches how far the present stage is, in [0, 1]; at most once a second, never synced."""
@@ -191,4 +204,6 @@ class Run:
 
     def card(self) -> dict:
         """What `finish` was given. Raises CorruptFileError."""
-        return read_sealed_json(self.folder / "card.json")
+        found = read_sealed_json(self.folder / "card.json")
+        found.pop(METRICS_HASH, None)
+        return found

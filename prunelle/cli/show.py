@@ -17,6 +17,9 @@ from rich.text import Text
 if TYPE_CHECKING:
     from prunelle.recipes.experiment import Watch
 
+LONGEST_ERROR = 1600
+"""Characters; a file may bring a name of a megabyte."""
+
 
 def command_line() -> str:
     """The line that was typed."""
@@ -31,6 +34,8 @@ def print_error(sentence: str) -> None:
     """One line, whatever names a hostile file brought: what a terminal would obey is shown as an escape."""
     line = " ".join(sentence.split())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+    if len(shown) > LONGEST_ERROR:
+        shown = f"{shown[: LONGEST_ERROR - 400]} ... {shown[-400:]}"
     print(f"prunelle: {shown}", file=sys.stderr)
 
 

@@ -7,12 +7,15 @@ import dataclasses
 from functools import partial
 
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from prunelle.data.task import Task
+from prunelle.errors import CorruptFileError
 from prunelle.measure.accuracy import Evaluation, evaluate, flips
-from prunelle.measure.card import Card, count
+from prunelle.measure.card import CARD_VERSION, Card, count
 from prunelle.measure.latency import time_interleaved
+from prunelle.models.open import check_fits, open_model
 from prunelle.models.save import load, size_bytes
 from prunelle.recipes.execute import MODEL, diverged, open_run, task_of
 from prunelle.recipes.plan import Place, PlannedRun
@@ -64,15 +67,34 @@ def evaluations(planned: PlannedRun, place: Place) -> tuple[Evaluation, Evaluati
     """(dense, pruned) on the test split, for the flips; the figures were chosen before."""
     task = task_of(planned.cell.data, place.data_dir, place.device)
     assert planned.dense
-    models = [load(open_run(p, place).folder / MODEL, trust=place.trust) for p in (planned.dense, planned)]
-    before, after = (evaluate(m.to(place.device), task.test, task.loss, task.metric) for m in models)
+    models = []
+    for one in (planned.dense, planned):
+        folder = str(open_run(one, place).folder / MODEL)
+        opened = open_model(folder, trust=place.trust)
+        check_fits(opened, folder, task)
+        models.append(opened.model.to(place.device))
+    before, after = (evaluate(model, task.test, task.loss, task.metric) for model in models)
     return before, after
+
+
+def card_of(run: Run) -> dict:
+    """A finished run's card as JSON, its fields checked. Raises CorruptFileError."""
+    values = run.card()
+    try:
+        TypeAdapter(Card).validate_python(values)
+        known = {field.name for field in dataclasses.fields(Card)}
+        if values.keys() != known or values["schema_version"] != CARD_VERSION:
+            raise ValueError
+    except ValueError:
+        path = run.folder / "card.json"
+        raise CorruptFileError(f"{path}: holds no card of this version; take a fresh copy of the folder.") from None
+    return values
 
 
 def row(planned: PlannedRun, place: Place) -> dict:
     """A run's card as one flat row of the table; keys are report.rows.COLUMNS. dense_id: the run it stands on."""
     run = open_run(planned, place)
-    card = run.card()
+    card = card_of(run)
     latency = card["latency_ms"] or {}
     flat = copy.copy(card)
     for name in ("latency_ms", "layers", "environment", "throughput", "uncounted", "schema_version"):
@@ -116,8 +138,8 @@ def curve(planned: PlannedRun, run: Run) -> dict:
 def layer_rows(planned: PlannedRun, place: Place) -> list[dict]:
     """Per layer, before and after."""
     assert planned.dense
-    before = {layer["layer"]: layer for layer in open_run(planned.dense, place).card()["layers"]}
-    after = open_run(planned, place).card()["layers"]
+    before = {layer["layer"]: layer for layer in card_of(open_run(planned.dense, place))["layers"]}
+    after = card_of(open_run(planned, place))["layers"]
     return [
         {
             "run": planned.cell.label,

@@ -44,7 +44,7 @@ def check_model_word(model: str, weights: str | None, trust: bool) -> None:
 
 
 def is_folder(model: str) -> bool:
-    """Whether MODEL is a folder. An empty word is not the current one, and a name too long for the system is no error."""
+    """Whether MODEL is a folder. An empty word is not the current one; a name too long is none."""
     return bool(model) and os.path.isdir(model)
 
 

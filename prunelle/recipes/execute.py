@@ -43,7 +43,7 @@ def is_trained(run: Run) -> bool:
 
 def diverged(run: Run) -> bool:
     """Whether training broke off; the saved model is then the last good one."""
-    return bool(read_sealed_json(run.folder / TRAINED)["diverged"])
+    return bool(read_sealed_json(run.folder / TRAINED).get("diverged"))
 
 
 def execute(job: dict) -> None:

@@ -13,6 +13,6 @@ def quickstart(seeds: NumSeeds = 5, epochs: Count = 40, sparsity: Sparsity = 0.9
     training = Training(epochs=epochs, lr=2e-3, batch_size=64, optimizer="adam")
     pruning = GradualStage(sparsity=sparsity, training=training)
     cell = Cell(
-        label=f"{100 * sparsity:.4g} % zeros", model="lenet_300_100", data="digits", dense=training, stages=(pruning,)
+        label=f"{100 * sparsity:.4g}% zeros", model="lenet_300_100", data="digits", dense=training, stages=(pruning,)
     )
     return Recipe(name="quickstart", cells=(cell,), seeds=tuple(range(seeds)))

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from prunelle.errors import CorruptFileError, WorkError
 from prunelle.files import read_sealed_json
-from prunelle.recipes.cards import row
+from prunelle.recipes.cards import card_of, row
 from prunelle.recipes.execute import open_run
 from prunelle.recipes.experiment import Finished, choose
 from prunelle.recipes.plan import Place, plan
@@ -31,5 +31,5 @@ def reopen(out: Path, data_dir: str | None, trust: bool) -> tuple[Recipe, Finish
     if not done:
         raise WorkError(f"{out}: no run is finished yet; start the command that made it again.")
     rows = [row(one, place) for one in done]
-    cards = [open_run(one, place).card() for one in done]
+    cards = [card_of(open_run(one, place)) for one in done]
     return recipe, Finished(done, rows, cards, choose(done, rows)), place
