@@ -103,7 +103,7 @@ def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
     damaged += [raw + b" ", b"[]", b'"seal"', b'{"seal": 3}', b'{"seal": ""}', b"[" * 100_000, b"{}"]
     for data in damaged:
         path.write_bytes(data)
-        with pytest.raises(CorruptFileError, match="does not match|do not match its own SHA-256"):
+        with pytest.raises(CorruptFileError, match="not match its own SHA-256"):
             read_sealed_json(path)
 
 

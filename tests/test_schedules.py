@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_ends_bounds_clamping_and_direction(schedule):
     assert values[0] == (1.0 if schedule is constant else start)
     assert values[-1] == pytest.approx(end, abs=1e-15)
     assert all(0 <= value <= 1 for value in values)
-    pairs = list(zip(values, values[1:], strict=False))
+    pairs = list(pairwise(values))
     assert all((a <= b) if schedule in RISING else (a >= b) for a, b in pairs)
     assert schedule(-3.0) == values[0] and schedule(7.0) == values[-1]
 

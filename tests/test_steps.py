@@ -43,7 +43,7 @@ def test_a_chain_is_a_step(tmp_path):
 
 
 def test_one_name_twice_is_refused_however_deep():
-    with pytest.raises(SettingError, match="two steps are called 'add'.*give each its own name"):
+    with pytest.raises(SettingError, match=r"two steps are called 'add'.*give each its own name"):
         Chain((Add(1.0), Add(2.0)))
     with pytest.raises(SettingError, match="'a'"):
         Chain((Chain((Add(1.0, "a"),), "inner"), Add(2.0, "a")))

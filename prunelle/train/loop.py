@@ -150,16 +150,21 @@ class Training:
             scale.report_(applied)
         if progress.first_loss is None and math.isfinite(value):
             progress.first_loss = value
-        runaway = value > RUNAWAY * max(progress.first_loss or 0.0, 1.0)
-        if runaway or not (applied or skipped):
-            self.diverge_(runaway)
+        if value > self.runaway_loss or not (applied or skipped):
+            self.diverge_()
             return False
         progress.loss_sum += value
         return True
 
-    def diverge_(self, runaway: bool) -> None:
-        """Give up: keep the weights of before this update, or of the last epoch's end where those are no good."""
-        if runaway or not finite(self.state):
+    @property
+    def runaway_loss(self) -> float:
+        return RUNAWAY * max(self.progress.first_loss or 0.0, 1.0)
+
+    def diverge_(self) -> None:
+        """Give up. The weights stay where val still knows them as good, else those of the last epoch's end come back:
+        weights that overflow in the forward pass may be finite themselves, and one bad batch spoils no weights."""
+        val_loss, _ = self.validate()
+        if not (finite(self.state) and val_loss <= self.runaway_loss):
             restore_(self.state, self.good)
         self.progress.diverged_step = self.progress.step
         self.record({"diverged": True, "step": self.progress.step, "epoch": self.progress.closed_epochs + 1})
@@ -174,7 +179,7 @@ class Training:
         self.ranks.broadcast_(list(self.state.buffers.values()))
         val_loss, val_top1 = self.validate()
         if not math.isfinite(val_loss):
-            self.diverge_(runaway=True)
+            self.diverge_()
             return
         steps = self.steps_per_epoch
         row: dict = {
