@@ -31,13 +31,20 @@ class HeldZeros:
         self.factors: list[Tensor] = []
 
     def start_(self, step: int, state: dict[str, Tensor]) -> None:
-        self.hold_(state or masks_of(self.weights))
+        if state:
+            # Not zeroed again: +0 where the product left -0 would be another bit than without the interruption.
+            self.factors = self.factors_of(state)
+        else:
+            self.hold_(masks_of(self.weights))
 
     def hold_(self, kept: dict[str, Tensor]) -> None:
         """Zero what is not kept, and keep it so from now on. kept: a mask for every weight."""
         zero_(self.weights, kept)
-        # Laid out as the weights are, or the fused product would fall back to one slow call a layer.
-        self.factors = [torch.empty_like(w).copy_(kept[name]) for name, w in self.weights.items()]
+        self.factors = self.factors_of(kept)
+
+    def factors_of(self, kept: dict[str, Tensor]) -> list[Tensor]:
+        """1 where kept, else 0; laid out as the weights are, or the fused product would be one slow call a layer."""
+        return [torch.empty_like(w).copy_(kept[name]) for name, w in self.weights.items()]
 
     @torch.no_grad()
     def after_update_(self, step: int) -> None:
