@@ -16,6 +16,7 @@ from prunelle.cli.report import report
 from prunelle.cli.run import run
 from prunelle.cli.show import print_error
 from prunelle.cli.train import train
+from prunelle.cli.usage import usage_sentence
 from prunelle.errors import PrunelleError
 
 INTERRUPTED = 130
@@ -53,7 +54,7 @@ def answer(arguments: list[str]) -> int:
     except Exception as error:
         # A usage error of the parser; its class has moved from click into typer, its method has not.
         if hasattr(error, "format_message"):
-            print_error(" ".join(error.format_message().split()).rstrip(".") + "; see prunelle --help.")
+            print_error(usage_sentence(error.format_message(), arguments))
             return 2
         if os.environ.get("PRUNELLE_DEBUG"):
             raise

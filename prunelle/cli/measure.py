@@ -10,10 +10,11 @@ from prunelle.cli import options as o
 from prunelle.cli.show import print_json, print_pairs
 from prunelle.errors import SettingError
 from prunelle.recipes.check import check_device_word, check_model_word
+from prunelle.recipes.complaint import meant
 from prunelle.ship.names import RUNTIMES
 
 Runtime = Annotated[str, typer.Option("--runtime", help=f"One of {', '.join(RUNTIMES)}.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Images a call.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, max=65_536, help="Images a call.")]
 DataOrNone = Annotated[str | None, typer.Option("--data", help="Measure accuracy on this data's test split.")]
 Full = Annotated[bool, typer.Option("--full", help="Also throughput at the best batch, and peak memory.")]
 
@@ -36,7 +37,9 @@ def measure(
 ) -> None:
     """Measure a model: params, MACs, size, accuracy, latency. What is not measured is null."""
     if runtime not in RUNTIMES:
-        raise SettingError(f"--runtime {runtime}: must be one of {', '.join(RUNTIMES)}.")
+        raise SettingError(
+            f"--runtime {runtime!r}: must be one of {', '.join(RUNTIMES)}{meant(runtime, RUNTIMES)}; pass one of them."
+        )
     check_device_word(device)
     check_model_word(model, weights, trust)
     if data is not None:

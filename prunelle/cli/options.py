@@ -38,7 +38,7 @@ def shape(text: str | None) -> tuple[int, int, int] | None:
         return None
     parts = text.split(",")
     if len(parts) != 3 or not all(part.strip().isdigit() and 0 < int(part) < 2**16 for part in parts):
-        raise SettingError(f"--input {text}: must be C,H,W, three whole numbers above 0 such as 3,32,32.")
+        raise SettingError(f"--input {text!r}: must be C,H,W, three whole numbers above 0 such as 3,32,32.")
     channels, height, width = map(int, parts)
     return channels, height, width
 

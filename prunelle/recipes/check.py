@@ -76,7 +76,7 @@ def check_out(out: Path) -> None:
 def check_device_word(device: str) -> None:
     """Raises SettingError for a word that is no device; whether the machine has it is asked later."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise SettingError(f"--device {device}: must be cpu, cuda or cuda:N.")
+        raise SettingError(f"--device {device!r}: must be cpu, cuda or cuda:N.")
 
 
 def check_fit_of_weights(recipe: Recipe, trust: bool) -> None:

@@ -23,6 +23,8 @@ ALLOWED: Mapping[str, str] = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
+    "int_parsing": "a whole number",
     "string_type": "a text",
     "string_too_short": "a text that is not empty",
     "string_too_long": "a text of at most {max_length} characters",
@@ -38,29 +40,27 @@ ALLOWED: Mapping[str, str] = {
 LONGEST = 80
 
 
-def sentence(
-    error: ValidationError, root: type[BaseModel] = Recipe, spell: Callable[[str], str] = str, known: Iterable[str] = ()
-) -> str:
+def sentence(error: ValidationError, root: type[BaseModel] = Recipe, spell: Callable[[str], str] = str) -> str:
     """The first complaint, and how many more there are. No full stop at its end.
 
-    root: of which the values were to be made; spell: a place as the user wrote it, such as lr -> '--set lr'; known:
-    the keys allowed at the top where `root` does not tell them.
+    root: of which the values were to be made; spell: a place as the user wrote it, such as lr -> '--set lr'.
     """
     first, *more = error.errors(include_url=False)
     words = [str(part) for part in first["loc"] if part not in STAGES]
-    place = spell(".".join(words)) if words else "recipe"
+    place = spell(".".join(words)) if words else "the recipe"
     rest = f" (and {len(more)} more)" if more else ""
-    return f"{place}{told(first, root, list(known))}{rest}"
+    if first["type"] == "value_error" and not words:
+        return f"{first['ctx']['error']}{rest}"
+    return f"{place}{told(first, root)}{rest}"
 
 
-def told(first: ErrorDetails, root: type[BaseModel], known: list[str]) -> str:
+def told(first: ErrorDetails, root: type[BaseModel]) -> str:
     """What comes after the place."""
-    kind, context = first["type"], first.get("ctx", {})
+    kind, context = first["type"], {key: whole(value) for key, value in first.get("ctx", {}).items()}
     if kind == "missing":
         return ": is missing; add it"
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        holder = holder_of(first["loc"][:-1], root)
-        allowed = known if known and len(first["loc"]) == 1 else list(holder.model_fields)
+    if kind == "extra_forbidden":
+        allowed = list(holder_of(first["loc"][:-1], root).model_fields)
         return f": is no setting here{meant(str(first['loc'][-1]), allowed)}; there are {', '.join(allowed)}"
     if kind == "value_error":
         return f": {context['error']}"
@@ -98,6 +98,11 @@ def meant(word: str, known: Iterable[str]) -> str:
     """', did you mean ...?' as a piece of a sentence, empty when nothing is close."""
     close = get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+def whole(value: object) -> object:
+    """A limit as one would write it: 1.0 is 1."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def short(value: object) -> str:

@@ -6,11 +6,11 @@ There 1.64 -> 1.59 % and 0.80 -> 0.77 % test error by three rounds of pruning an
 the network trains on (Zhu & Gupta 2017), which needs one round.
 """
 
-from prunelle.recipes.settings import Cell, GradualStage, Recipe, Training
+from prunelle.recipes.settings import Cell, Count, GradualStage, NumSeeds, Recipe, Sparsity, Training, Word
 
 
 def han2015(
-    data: str = "mnist", seeds: int = 5, epochs: int = 20, conv_epochs: int = 10, sparsity: float = 0.92
+    data: Word = "mnist", seeds: NumSeeds = 5, epochs: Count = 20, conv_epochs: Count = 10, sparsity: Sparsity = 0.92
 ) -> Recipe:
     """seeds: how many, from 0. epochs: of lenet_300_100, half as many again when pruning; conv_epochs: of lenet5, dense
     and again when pruning."""

@@ -56,7 +56,8 @@ def recipe_from_file(path: Path) -> Recipe:
     try:
         values = json.loads(raw, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
-        raise SettingError(f"{path}: is not JSON ({error}); correct it there.") from None
+        reason = "a number has thousands of digits" if "int_max_str_digits" in str(error) else error
+        raise SettingError(f"{path}: is not JSON ({reason}); correct it there.") from None
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

@@ -13,7 +13,9 @@ from prunelle.recipes.settings import Cell, GradualStage, PruneStage, Recipe, Tr
 
 Made = TypeVar("Made", bound=BaseModel)
 Shape = tuple[int, int, int] | None
-OPTIONS = ("epochs", "sparsity", "score", "scope")
+OPTIONS = {"model": "MODEL"} | {
+    name: f"--{name}" for name in ("data", "weights", "epochs", "sparsity", "score", "scope")
+}
 
 
 def made(kind: type[Made], values: Mapping[str, Any]) -> Made:
@@ -26,7 +28,7 @@ def made(kind: type[Made], values: Mapping[str, Any]) -> Made:
 
 def option(place: str) -> str:
     """A setting as it is typed."""
-    return f"--{place}" if place in OPTIONS else f"--set {place}"
+    return OPTIONS.get(place, f"--set {place}")
 
 
 def training_of(epochs: int, settings: Mapping[str, Any]) -> Training:
@@ -41,7 +43,8 @@ def train_recipe(
 ) -> Recipe:
     """Train `model`. settings: further fields of Training."""
     training = training_of(epochs, settings)
-    cell = Cell(label="train", model=model, data=data, weights=weights, input_shape=input_shape, dense=training)
+    brought = {"model": model, "data": data, "weights": weights, "input_shape": input_shape}
+    cell = made(Cell, {"label": "train", **brought, "dense": training})
     return Recipe(name="train", cells=(cell,), seeds=(seed,))
 
 
@@ -67,5 +70,6 @@ def prune_recipe(
     else:
         stage = made(GradualStage, {**words, "training": training_of(epochs, settings)})
     label = f"{sparsity:.4g} {score} {scope}"
-    cell = Cell(label=label, model=model, data=data, weights=weights, input_shape=input_shape, stages=(stage,))
+    brought = {"model": model, "data": data, "weights": weights, "input_shape": input_shape}
+    cell = made(Cell, {"label": label, **brought, "stages": (stage,)})
     return Recipe(name="prune", cells=(cell,), seeds=(seed,))
