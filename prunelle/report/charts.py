@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from prunelle.report.bars import layer_bars
 from prunelle.report.curves import curve_group, training_curves
 from prunelle.report.groups import group_rows
-from prunelle.report.rows import Row
+from prunelle.report.rows import Row, number
 from prunelle.report.scatter import FRONT_COLOR, Cost, accuracy_against, latency_cost, legend_name
 from prunelle.report.style import Figure, colors_of
+
+SEVERAL = 2
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,18 @@ class LayerChoice:
 
 
 def cost_charts(rows: Sequence[Row]) -> tuple[list[Chart], list[Entry]]:
-    """Accuracy against size, nonzero MACs and latency, with the legend they share; empty where nothing was measured."""
+    """Accuracy against size, nonzero MACs and latency, and against sparsity where several were tried, with the legend
+    they share; empty where nothing was measured."""
     colors = colors_of([str(row.get("run") or "") for row in rows])
-    wanted = (
+    wanted = [
         ("size", "Accuracy against size", Cost("size_bytes", "Size of what is shipped (KB)", scale=1e3)),
         ("macs", "Accuracy against nonzero MACs", Cost("macs_nonzero", "Nonzero MACs per input", ticks="~s")),
         ("latency", "Accuracy against latency", latency_cost(rows)),
-    )
+    ]
+    if num_sparsities(rows) >= SEVERAL:
+        # More zeros are better, so the front of costs has no meaning here.
+        cost = Cost("sparsity", "Sparsity (%)", scale=0.01, comparable=False)
+        wanted.append(("sparsity", "Accuracy against sparsity", cost))
     charts = []
     for key, title, cost in wanted:
         figure = accuracy_against(cost, rows, colors)
@@ -65,6 +72,11 @@ def cost_charts(rows: Sequence[Row]) -> tuple[list[Chart], list[Entry]]:
         for group in group_rows(rows)
     ]
     return charts, [e for e in [Entry("Pareto front", FRONT_COLOR, "front"), *entries] if e.meta in shown]
+
+
+def num_sparsities(rows: Sequence[Row]) -> int:
+    """How many sparsities above 0 were tried, equal to a tenth of a percent."""
+    return len({round(s, 3) for row in rows if (s := number(row.get("sparsity")))})
 
 
 def layer_choices(layers: Sequence[Row]) -> list[LayerChoice]:

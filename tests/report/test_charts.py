@@ -47,6 +47,16 @@ def test_latencies_taken_alike_get_a_front_and_others_none():
     assert "Pareto front" not in traces(mixed[2])
 
 
+def test_accuracy_against_sparsity_where_several_were_tried():
+    sparse = [row | {"sparsity": share} for row, share in zip(ROWS, (0.0, 0.8, 0.9, None), strict=True)]
+    charts, _ = cost_charts(sparse)
+    drawn = traces(charts[-1])
+    assert charts[-1].title == "Accuracy against sparsity"
+    assert drawn["r · pruned"]["x"] == [80.0] and "Pareto front" not in drawn
+    one = [row | {"sparsity": 0.8} for row in ROWS[1:2]]
+    assert "Accuracy against sparsity" not in [chart.title for chart in cost_charts(one)[0]]
+
+
 def test_layers_once_per_run_with_the_share_left():
     r, s = layer_choices(LAYERS)
     assert (r.run, len(r.charts), s.run, len(s.charts)) == ("r", 2, "s", 1)
