@@ -58,6 +58,7 @@ def targets(out: Path) -> list[Target]:
 
 def data_targets(root: Path) -> list[Target]:
     """Small data sets in every layout. They carry few checksums, so a load is fine too; another error is not."""
+    root.mkdir(exist_ok=True)
     small_sets.write_mnist(root / "mnist", 12, 10, ending=".gz")
     small_sets.write_cifar10(root / "cifar10", 2)
     small_sets.write_npz(root / "x.npz")
