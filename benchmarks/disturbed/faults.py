@@ -1,0 +1,80 @@
+"""What goes wrong at the n-th call that changes a folder: a kill in the middle of it, or an error of the disk."""
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DISK_FAULTS = ("full", "full_after_half", "broken_once", "short_writes")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """at: number of the call, from 1, counted over all processes of the job. kind:
+
+    kill: the whole process group dies there, with half of the bytes written, or before or after the call.
+    full: ENOSPC from there on. full_after_half: half of the bytes are written first. broken_once: EIO, once.
+    short_writes: from there on every write takes half of what it is given, which is no error.
+    """
+
+    kind: str
+    at: int
+
+
+class Counter:
+    """Calls so far, shared by the processes of a job. number: a multiprocessing.Value."""
+
+    def __init__(self, number: Any) -> None:
+        self.number = number
+
+    def next(self) -> int:
+        with self.number.get_lock():
+            self.number.value += 1
+            return self.number.value
+
+
+def install(folder: Path, fault: Fault | None, counter: Counter) -> None:
+    """Replace os.write, os.fsync, os.replace and os.unlink of this process and of those it forks."""
+    inside = f"{folder.resolve()}/"
+    real_write = os.write
+
+    def watched(call: Callable, is_inside: Callable[[Any], bool], full: bool) -> Callable:
+        def wrapper(first: Any, *rest: Any, **named: Any) -> Any:
+            if not is_inside(first):
+                return call(first, *rest, **named)
+            number = counter.next()
+            if fault is None or number < fault.at:
+                return call(first, *rest, **named)
+            if fault.kind == "kill":
+                if call is real_write:
+                    call(first, rest[0][: len(rest[0]) // 2])
+                elif number % 2:
+                    call(first, *rest, **named)
+                os.killpg(0, signal.SIGKILL)
+            return strike(fault, number, call, (first, *rest), named, full)
+
+        return wrapper
+
+    def strike(fault: Fault, number: int, call: Callable, given: tuple, named: dict, full: bool) -> Any:
+        if fault.kind == "broken_once" and number == fault.at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        takes_half = fault.kind == "short_writes" or (fault.kind == "full_after_half" and number == fault.at)
+        if call is real_write and takes_half:
+            return call(given[0], given[1][: max(1, len(given[1]) // 2)])
+        if fault.kind in ("full", "full_after_half") and full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return call(*given, **named)
+
+    def handle_inside(handle: int) -> bool:
+        return f"{os.readlink(f'/proc/self/fd/{handle}')}/".startswith(inside)
+
+    def path_inside(path: Any) -> bool:
+        return str(Path(path).absolute()).startswith(inside)
+
+    os.write = watched(real_write, handle_inside, full=True)
+    os.fsync = watched(os.fsync, handle_inside, full=True)
+    os.replace = watched(os.replace, path_inside, full=True)
+    os.unlink = watched(os.unlink, path_inside, full=False)
