@@ -39,7 +39,7 @@ def main() -> None:
 def answer(arguments: list[str]) -> int:
     """Carry out a command line. Returns the exit code."""
     try:
-        code = app(arguments or ["--help"], standalone_mode=False)
+        code = app(arguments or ["--help"], standalone_mode=False, prog_name="prunelle")
         return code if isinstance(code, int) else 0
     except PrunelleError as error:
         print_error(str(error))
