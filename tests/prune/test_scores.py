@@ -1,0 +1,27 @@
+"""prune/by_*.py by hand; what all scores owe is in tests/contracts/test_scores.py."""
+
+import torch
+
+from prunelle.prune.by_gradient import magnitude_times_gradient
+from prunelle.prune.by_weight import magnitude, random
+
+
+def test_magnitude():
+    assert magnitude(torch.tensor([[-3.0, 0.5], [-0.0, 2.0]])).tolist() == [[3.0, 0.5], [0.0, 2.0]]
+
+
+def test_magnitude_times_gradient():
+    found = magnitude_times_gradient(torch.tensor([2.0, -3.0, 5.0]), torch.tensor([-1.0, 0.5, 0.0]))
+    assert found.tolist() == [2.0, 1.5, 0.0]
+
+
+def test_random_is_uniform_and_blind_to_the_weight():
+    draws = [random(w, torch.Generator().manual_seed(3)) for w in (torch.zeros(10_000), torch.full((10_000,), 9.0))]
+    assert torch.equal(*draws)
+    assert draws[0].min() >= 0 and draws[0].max() < 1 and abs(draws[0].mean() - 0.5) < 0.02
+    assert not torch.equal(draws[0], random(torch.zeros(10_000), torch.Generator().manual_seed(4)))
+
+
+def test_half_floats_get_float32_scores():
+    found = random(torch.zeros(4096, dtype=torch.bfloat16), torch.Generator().manual_seed(0))
+    assert found.dtype == torch.float32 and found.unique().numel() > 4000
