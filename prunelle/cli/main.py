@@ -58,6 +58,9 @@ def answer(arguments: list[str]) -> int:
             return 2
         if os.environ.get("PRUNELLE_DEBUG"):
             raise
+        if isinstance(error, OSError):
+            print_error(f"{error.filename or 'the output'}: {error.strerror or error}; free the place and start again.")
+            return 1
         print_error(
             f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}; this is a mistake of ours, "
             "please report it (PRUNELLE_DEBUG=1 shows where)."

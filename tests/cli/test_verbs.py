@@ -259,6 +259,15 @@ def test_an_error_of_ours_says_so_and_shows_its_place_when_asked(
         answer(["measure", "lenet5"])
 
 
+def test_a_full_disk_behind_stdout_is_one_sentence() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    with open("/dev/full", "w") as full:
+        line = [sys.executable, "-m", "prunelle", "measure", "lenet5", "--dry-run"]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("prunelle: the output: No space left"), done.stderr
+
+
 def test_python_m_prunelle_spawns_workers(tmp_path: Path) -> None:
     line = f"run quickstart --set seeds=2 --set epochs=1 --workers 2 --out {tmp_path}/o --json"
     done = subprocess.run([sys.executable, "-m", "prunelle", *line.split()], capture_output=True, text=True)
