@@ -35,6 +35,7 @@ def unreadable(out: Path) -> list[str]:
         *((read_folder, path) for path in folders),
         *((read_sealed_json, path) for path in sealed if path.exists()),
         *((read_checkpoint, path) for path in checkpoints),
+        *((lambda p: Run(p.parent, 0).rows(), path) for path in out.glob("runs/*/metrics.jsonl")),
         *((lambda p: json.loads(p.read_text()), path) for path in plain if path.exists()),
     ]
     for read, path in readers:

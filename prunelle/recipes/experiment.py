@@ -20,7 +20,6 @@ from prunelle.errors import DivergedError, RunConflictError
 from prunelle.files import (
     atomic_write,
     make_folder,
-    read_bytes,
     read_sealed_json,
     remove_leftovers,
     to_json,
@@ -147,8 +146,9 @@ def check_converged(finished: Finished) -> None:
 
 
 def shipped_files(out: Path) -> list[dict]:
-    """The saved network in OUT, for the table at the end."""
+    """The saved network in OUT, for the table at the end; none while runs are missing."""
     return [
-        {"path": str(out / name), "bytes": len(read_bytes(out / name)), "what": what}
+        {"path": str(out / name), "bytes": (out / name).stat().st_size, "what": what}
         for name, what in ((WEIGHTS, "weights"), (MANIFEST, "how to rebuild it"))
+        if (out / name).is_file()
     ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from prunelle.files import read_bytes, sha256
 from prunelle.models.save import read_folder
 from prunelle.recipes.settings import Cell, Recipe
 
@@ -61,7 +61,8 @@ def plan(recipe: Recipe, fingerprints: dict[str, str]) -> list[PlannedRun]:
 
 
 def plan_dense(cell: Cell, seed: int, fingerprint: str) -> PlannedRun:
-    """The run that trains, or takes over, the dense network of a cell."""
+    """The run that trains, or takes over, the dense network of a cell. Raises CorruptFileError where a file it brings
+    cannot be read."""
     brought = model_hash(cell)
     settings = {
         "model": cell.model,
@@ -70,6 +71,8 @@ def plan_dense(cell: Cell, seed: int, fingerprint: str) -> PlannedRun:
         "data": fingerprint,
         "training": cell.dense.model_dump(mode="json") if cell.dense else None,
     }
+    if ".py:" in cell.model:
+        settings["code"] = sha256(read_bytes(Path(cell.model.rpartition(":")[0])))
     # A network that is brought and not trained is the same for every seed.
     return PlannedRun("dense", cell, seed if cell.dense or not brought else 0, settings)
 
@@ -78,4 +81,4 @@ def model_hash(cell: Cell) -> str | None:
     """SHA-256 of the weights that a cell brings, None when they are drawn at random."""
     if Path(cell.model).is_dir():
         return "/".join(read_folder(cell.model)[0].files.values())
-    return hashlib.sha256(Path(cell.weights).read_bytes()).hexdigest() if cell.weights else None
+    return sha256(read_bytes(Path(cell.weights))) if cell.weights else None

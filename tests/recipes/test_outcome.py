@@ -1,0 +1,77 @@
+import dataclasses
+
+import pytest
+
+from prunelle.recipes.experiment import Finished
+from prunelle.recipes.outcome import interval, notes, representatives, summaries
+from prunelle.recipes.plan import plan
+
+from .small import recipe
+
+
+def finished(losses: list[float], diverged: bool = False, uncounted: dict | None = None) -> Finished:
+    """Dense networks of 90 % beside pruned ones that lose so many points; half as large, a fifth of the weights."""
+    runs = plan(recipe(seeds=tuple(range(len(losses)))), {"digits": "f"})
+    rows = []
+    for one in runs:
+        dense = one.dense is None
+        rows.append(
+            {
+                "id": f"{one.variant}{one.seed}",
+                "dense_id": None if dense else f"dense{one.seed}",
+                "run": one.cell.label,
+                "top1": 0.9 if dense else 0.9 - losses[one.seed] / 100,
+                "val_top1": 0.9 if dense else 0.9 - losses[one.seed] / 100,
+                "size_bytes": 100 if dense else 50,
+                "nnz": 100 if dense else 20,
+                "latency_ratio": None if dense else 1.25,
+                "diverged": diverged and not dense,
+            }
+        )
+    cards = [{"uncounted": uncounted or {}} for _ in runs]
+    return Finished(runs, rows, cards, runs[-1])
+
+
+def test_an_interval_by_hand() -> None:
+    # mean 2, standard deviation 1, t(2) = 4.303: 4.303 / sqrt(3) = 2.4843.
+    assert interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.4843, 2.0, 2 + 2.4843), abs=1e-4)
+    # mean 0.5, standard deviation sqrt(0.5), t(1) = 12.706: 12.706 / 2 = 6.353.
+    assert interval([0.0, 1.0]) == pytest.approx((-5.853, 0.5, 6.853), abs=1e-3)
+
+
+def test_an_interval_of_equal_values_has_no_width() -> None:
+    assert interval([3.0]) == (3.0, 3.0, 3.0)
+    assert interval([3.0] * 20) == (3.0, 3.0, 3.0)
+
+
+def test_the_summary_pairs_by_seed() -> None:
+    assert summaries(finished([1.0, 2.0, 3.0])) == [
+        "gradual: 5.0 times fewer weights lose +2.00 points of top-1 (mean over 3 paired seeds, 95 % interval -0.48 to "
+        "+4.48), in a folder 0.50 times as large, run 1.25 times as fast."
+    ]
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert "(mean over 1 paired seeds)" in summaries(finished([1.0]))[0]
+
+
+def test_the_representative_is_the_median_on_val() -> None:
+    (one,) = representatives(finished([1.0, 9.0, 2.0]))
+    assert (one.variant, one.seed) == ("pruned", 2)
+
+
+def test_notes_name_what_was_not_counted_and_what_diverged() -> None:
+    plain = notes(finished([1.0]))
+    told = notes(finished([1.0], diverged=True, uncounted={"aten.foo": 1}))
+    assert told[: len(plain)] == plain
+    assert told[len(plain) :] == [
+        "These operators have no counting rule and are missing from the MACs: aten.foo.",
+        "Diverged, with the last good weights kept: pruned0.",
+    ]
+
+
+def test_rows_without_a_pruned_network_have_no_summary() -> None:
+    all_of_it = finished([1.0])
+    dense_only = dataclasses.replace(all_of_it, runs=all_of_it.runs[:1], rows=all_of_it.rows[:1])
+    assert summaries(dense_only) == []
+    assert representatives(dense_only) == []

@@ -1,0 +1,83 @@
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from prunelle.recipes.settings import Cell, GradualStage, PruneStage, Recipe, RetrainStage, Training
+
+from .small import ONCE, cell, recipe
+
+TRAINING = {"epochs": 1}
+VALID: dict[type[BaseModel], dict[str, Any]] = {
+    Training: TRAINING,
+    PruneStage: {"sparsity": 0.5},
+    RetrainStage: {"training": TRAINING},
+    GradualStage: {"sparsity": 0.5, "training": TRAINING},
+    Cell: {"label": "a", "model": "lenet5", "data": "digits"},
+    Recipe: {"name": "a", "cells": [{"label": "a", "model": "lenet5", "data": "digits"}], "seeds": [0]},
+}
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_an_unknown_key_is_refused(kind: type[BaseModel]) -> None:
+    kind.model_validate(VALID[kind])
+    with pytest.raises(ValidationError, match="sparcity"):
+        kind.model_validate({**VALID[kind], "sparcity": 0.5})
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_what_is_written_reads_back_the_same(kind: type[BaseModel]) -> None:
+    made = kind.model_validate(VALID[kind])
+    assert kind.model_validate_json(made.model_dump_json()) == made
+
+
+@pytest.mark.parametrize("kind", VALID)
+def test_nothing_can_be_changed_afterwards(kind: type[BaseModel]) -> None:
+    made = kind.model_validate(VALID[kind])
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(made, next(iter(kind.model_fields)), 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"epochs": "3"},
+        {"epochs": True},
+        {"lr": 0},
+        {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"batch_size": 0},
+        {"momentum": 1},
+        {"optimizer": "adma"},
+        {"label_smoothing": 1},
+        {"epochs": 2, "warmup_epochs": 3},
+    ],
+)
+def test_impossible_trainings_are_refused(values: dict) -> None:
+    with pytest.raises(ValidationError):
+        Training(**values)
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1, 1.3, float("nan"), True, "0.5"])
+def test_a_sparsity_lies_in_0_to_1(sparsity: object) -> None:
+    with pytest.raises(ValidationError):
+        PruneStage(sparsity=sparsity)
+
+
+@pytest.mark.parametrize("window", [{"begin": 0.7, "end": 0.6}, {"end": 0.95}])
+def test_pruning_leaves_time_to_repair(window: dict) -> None:
+    with pytest.raises(ValidationError):
+        GradualStage(sparsity=0.5, training=ONCE, **window)
+
+
+@pytest.mark.parametrize("changed", [{"cells": []}, {"seeds": []}, {"seeds": [-1]}, {"seeds": [2**31]}, {"name": ""}])
+def test_impossible_recipes_are_refused(changed: dict) -> None:
+    with pytest.raises(ValidationError):
+        Recipe.model_validate({**VALID[Recipe], **changed})
+
+
+def test_two_cells_need_two_labels() -> None:
+    with pytest.raises(ValidationError, match="the label 'a' stands there twice"):
+        recipe(cell("a"), cell("a"))
