@@ -77,7 +77,8 @@ def wilson(share: float, count: int, z: float = Z95) -> tuple[float, float]:
     """
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding may leave the share itself just outside at 0 and 1.
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def flips(before: Evaluation, after: Evaluation, class_names: tuple[str, ...]) -> list[dict]:
