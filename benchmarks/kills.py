@@ -33,7 +33,7 @@ from disturbed.job import GONE_SECONDS, Ended, Way, run_job, warm_up
 NUM_RUNS = 12
 FORKED = (Way(2, "fork"), Way(1, "fork"))
 WAYS = (*FORKED, *FORKED, Way(2, "spawn"))
-TRAINING = {"epochs": 4, "lr": 2e-3, "batch_size": 64}
+TRAINING = {"epochs": 4, "lr": 2e-3, "batch_size": 128}
 GRADUAL = {"kind": "gradual", "sparsity": 0.8, "frequency": 5, "score": "magnitude_times_gradient"}
 RECIPE = {
     "name": "kills",
