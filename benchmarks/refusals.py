@@ -3,8 +3,8 @@
 python -m benchmarks.refusals [--count 300] [--seed 0]
 
 Prints JSON and exits 1 when one is not refused properly, or when the median time beyond the interpreter's own imports
-is not under 1 s. Each process is timed beside one that only imports what the refusal imported: the command line, and
-torch where the refusal needed it. A refused process must leave every file as it was and never name a data file.
+is not under 1 s. After each process comes one that only imports what the refusal imported: the command line, and torch
+where the refusal needed it. A refused process must leave every file as it was and never name a data file.
 """
 
 import argparse
@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from cli.mutants import RUBBISH, lay_out, mutants
 
 MOST_SECONDS = 1.0
-NUM_BASELINES = 15
 COMMAND = (
     "import sys; from prunelle.cli.main import answer; code = answer(sys.argv[1:]);"
     "open(3, 'w').write(str('torch' in sys.modules)); sys.exit(code)"
@@ -44,14 +43,12 @@ def run(arguments: list[str], folder: Path) -> tuple[float, subprocess.Completed
         return seconds, done, told.read() == "True"
 
 
-def imports(code: str, folder: Path) -> float:
-    """Median seconds of a process that only imports."""
-    times = []
-    for _ in range(NUM_BASELINES):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def imports(torch_there: bool, folder: Path) -> float:
+    """Seconds of a process that only imports what the refused one did."""
+    code = "import prunelle.cli.main" + (", torch" if torch_there else "")
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+    return time.perf_counter() - start
 
 
 def fault(done: subprocess.CompletedProcess) -> str | None:
@@ -77,13 +74,11 @@ def main() -> None:
         lay_out(folder)
         found = mutants(folder, options.count, options.seed)
         before = files_below(folder)
-        plain = imports("import prunelle.cli.main", folder)
-        with_torch = imports("import prunelle.cli.main, torch", folder)
         beyond, whole, faults, kinds, num_torch = [], [], {}, {}, 0
         for mutant in found:
             seconds, done, torch_there = run(list(mutant.arguments), folder)
             whole.append(seconds)
-            beyond.append(seconds - (with_torch if torch_there else plain))
+            beyond.append(seconds - imports(torch_there, folder))
             num_torch += torch_there
             kinds[mutant.kind] = kinds.get(mutant.kind, 0) + 1
             wrong = fault(done) or (None if files_below(folder) == before else "a file was written or changed")
@@ -97,7 +92,6 @@ def main() -> None:
         "faults": faults,
         "seconds_beyond_imports": {"median": median, "max": max(beyond)},
         "seconds_whole": {"median": statistics.median(whole), "max": max(whole)},
-        "seconds_imports": {"command_line": plain, "with_torch": with_torch},
         "num_that_imported_torch": num_torch,
         "hardware": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "seed": options.seed,
