@@ -12,8 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
-import torch
-
 from prunelle.errors import SettingError, WorkError
 
 POLL_SECONDS = 0.5
@@ -83,8 +81,11 @@ def settle(lifeline: Connection) -> None:
 
     lifeline: a pipe nothing is ever written to; its other end closes when the parent dies, or gives up.
     """
-    torch.set_num_threads(1)
     threading.Thread(target=die_with, args=(lifeline,), daemon=True).start()
+    # Imported here because it takes seconds, in which the parent may die.
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def die_with(lifeline: Connection) -> None:
