@@ -29,7 +29,7 @@ from prunelle.models.save import MANIFEST, WEIGHTS, copy_saved
 from prunelle.recipes.cards import measure_run, row
 from prunelle.recipes.check import check_claim
 from prunelle.recipes.execute import MODEL, execute, is_trained, open_run, task_of
-from prunelle.recipes.plan import Place, PlannedRun, plan
+from prunelle.recipes.plan import Place, PlannedRun, brought_by, plan
 from prunelle.recipes.settings import Recipe
 from prunelle.runs import held
 from prunelle.train.ddp import join
@@ -98,9 +98,12 @@ def claim(recipe: Recipe, fingerprints: dict[str, str], out: Path) -> None:
     path = out / "recipe.json"
     check_claim(recipe, out)
     if not path.exists():
-        write_sealed_json(path, {"recipe": recipe.model_dump(mode="json"), "data": fingerprints})
-    elif read_sealed_json(path)["data"] != fingerprints:
-        raise RunConflictError(f"{out}: was begun on other data of the same name; choose another --out.")
+        words = recipe.model_dump(mode="json")
+        write_sealed_json(path, {"recipe": words, "data": fingerprints, "brought": brought_by(recipe)})
+        return
+    begun = read_sealed_json(path)
+    if (begun["data"], begun["brought"]) != (fingerprints, brought_by(recipe)):
+        raise RunConflictError(f"{out}: was begun on other data or weights of the same name; choose another --out.")
 
 
 def train_all(planned: list[PlannedRun], place: Place, what: str, watch: Watch) -> None:

@@ -42,13 +42,17 @@ class PlannedRun:
     dense: PlannedRun | None = None
 
 
-def plan(recipe: Recipe, fingerprints: dict[str, str]) -> list[PlannedRun]:
-    """All runs, dense ones first, none twice. fingerprints: of each data set that the recipe names."""
+def plan(recipe: Recipe, fingerprints: dict[str, str], brought: dict[str, str] | None = None) -> list[PlannedRun]:
+    """All runs, dense ones first, none twice.
+
+    fingerprints: of each data set that the recipe names. brought: as from `brought_by`, which is asked when None.
+    """
+    brought = brought_by(recipe) if brought is None else brought
     dense_runs: dict[str, PlannedRun] = {}
     pruned_runs: dict[str, PlannedRun] = {}
     for cell in recipe.cells:
         for seed in recipe.seeds:
-            dense = plan_dense(cell, seed, fingerprints[cell.data])
+            dense = plan_dense(cell, seed, fingerprints[cell.data], brought)
             dense = dense_runs.setdefault(repr((dense.settings, dense.seed)), dense)
             if cell.stages:
                 settings = {
@@ -60,25 +64,35 @@ def plan(recipe: Recipe, fingerprints: dict[str, str]) -> list[PlannedRun]:
     return [*dense_runs.values(), *pruned_runs.values()]
 
 
-def plan_dense(cell: Cell, seed: int, fingerprint: str) -> PlannedRun:
-    """The run that trains, or takes over, the dense network of a cell. Raises CorruptFileError where a file it brings
-    cannot be read."""
-    brought = model_hash(cell)
+def plan_dense(cell: Cell, seed: int, fingerprint: str, brought: dict[str, str]) -> PlannedRun:
+    """The run that trains, or takes over, the dense network of a cell."""
+    weights = brought.get(f"weights {cell.weights}") or brought.get(f"folder {cell.model}")
     settings = {
         "model": cell.model,
         "input_shape": list(cell.input_shape) if cell.input_shape else None,
-        "weights": brought,
+        "weights": weights,
         "data": fingerprint,
         "training": cell.dense.model_dump(mode="json") if cell.dense else None,
     }
-    if ".py:" in cell.model:
-        settings["code"] = sha256(read_bytes(Path(cell.model.rpartition(":")[0])))
+    code = brought.get(f"code {cell.model}")
+    if code:
+        settings["code"] = code
     # A network that is brought and not trained is the same for every seed.
-    return PlannedRun("dense", cell, seed if cell.dense or not brought else 0, settings)
+    return PlannedRun("dense", cell, seed if cell.dense or not weights else 0, settings)
 
 
-def model_hash(cell: Cell) -> str | None:
-    """SHA-256 of the weights that a cell brings, None when they are drawn at random."""
-    if Path(cell.model).is_dir():
-        return "/".join(read_folder(cell.model)[0].files.values())
-    return sha256(read_bytes(Path(cell.weights))) if cell.weights else None
+def brought_by(recipe: Recipe) -> dict[str, str]:
+    """SHA-256 of every file of a user's that a recipe starts from, by "weights FILE", "folder DIR" or "code SPEC".
+
+    It is part of the runs' names, and written down so that they are found again when the files are gone.
+    Raises CorruptFileError where one cannot be read.
+    """
+    found: dict[str, str] = {}
+    for cell in recipe.cells:
+        if Path(cell.model).is_dir():
+            found[f"folder {cell.model}"] = "/".join(read_folder(cell.model)[0].files.values())
+        if cell.weights:
+            found[f"weights {cell.weights}"] = sha256(read_bytes(Path(cell.weights)))
+        if ".py:" in cell.model:
+            found[f"code {cell.model}"] = sha256(read_bytes(Path(cell.model.rpartition(":")[0])))
+    return found

@@ -23,7 +23,7 @@ def reopen(out: Path, data_dir: str | None, trust: bool) -> tuple[Recipe, Finish
     claim = read_sealed_json(out / "recipe.json")
     try:
         recipe = Recipe.model_validate(claim["recipe"])
-        planned = plan(recipe, claim["data"])
+        planned = plan(recipe, claim["data"], claim["brought"])
     except (ValidationError, KeyError, TypeError):
         raise CorruptFileError(f"{out / 'recipe.json'}: holds no recipe of this version.") from None
     place = Place(out, data_dir, trust=trust)

@@ -8,7 +8,7 @@ from prunelle.cli.main import answer
 from prunelle.errors import BusyError, DivergedError, RunConflictError, WorkError
 from prunelle.files import read_sealed_json
 from prunelle.models.open import open_model
-from prunelle.models.save import read_folder
+from prunelle.models.save import read_folder, save
 from prunelle.recipes import cards, experiment
 from prunelle.recipes.cards import DETERMINISTIC
 from prunelle.recipes.execute import diverged, open_run, task_of
@@ -187,4 +187,15 @@ def test_a_recipe_is_claimed_with_its_data(made) -> None:
     assert claim == {
         "recipe": SMALL.model_dump(mode="json"),
         "data": {"digits": task_of("digits", None, "cpu").fingerprint},
+        "brought": {},
     }
+
+
+def test_a_folder_is_read_again_when_the_weights_it_began_with_are_gone(tmp_path: Path) -> None:
+    save(open_model("lenet_300_100", input_shape=(1, 8, 8)).model, tmp_path / "source")
+    brought = tmp_path / "source" / "model.safetensors"
+    where = place(tmp_path / "out")
+    assert run_experiment(recipe(cell(weights=str(brought), dense=None)), where)
+    brought.unlink()
+    _, finished, _ = reopen(where.out, None, False)
+    assert [r["variant"] for r in finished.rows] == ["dense", "pruned"]
