@@ -1,5 +1,5 @@
-"""Bar: `make demo` in an empty clone takes under 3 minutes; at 90 % zeros the mean loss over 5 seeds is <= 1.0 point and
-the saved folder <= 0.25 times the dense one.
+"""Bar: `make demo` in an empty clone takes under 3 minutes; at 90 % zeros the mean loss over 5 seeds is <= 1.0 point
+and the saved folder <= 0.25 times the dense one.
 
 python benchmarks/demo.py      clones this checkout into an empty folder and runs make demo there
 """

@@ -8,7 +8,7 @@ from prunelle.ship.names import RUNTIMES
 def main() -> None:
     for runtime in RUNTIMES:
         try:
-            card = measure_model("resnet20", runtime=runtime)
+            card = measure_model("lenet5", runtime=runtime)
         except PrunelleError as error:
             print(f"{runtime}: {error}")
             continue
