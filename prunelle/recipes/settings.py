@@ -19,6 +19,7 @@ Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Word = Annotated[str, Field(min_length=1, max_length=4096)]
 ScoreWord = Literal["magnitude", "random", "magnitude_times_gradient"]
 ScopeWord = Literal["global", "layer"]
+MOMENTUM, TEMPERATURE = 0.9, 4.0
 
 
 class Frozen(BaseModel):
@@ -26,13 +27,14 @@ class Frozen(BaseModel):
 
 
 class Training(Frozen):
-    """See train.settings.TrainSettings. patience, target: early stopping on val. momentum: for sgd only."""
+    """See train.settings.TrainSettings. patience, target: early stopping on val. momentum: for sgd only.
+    distill: share of the loss that imitates the dense network, when pruning. temperature: for distill only."""
 
     epochs: Count = 30
     lr: Annotated[Number, Field(gt=0, le=100)] = 1e-3
     batch_size: Count = 128
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = MOMENTUM
     weight_decay: Annotated[Number, Field(ge=0, le=1)] = 0.0
     schedule: Literal["constant", "cosine", "stairs"] = "cosine"
     warmup_epochs: Annotated[Number, Field(ge=0)] = 0.0
@@ -42,12 +44,17 @@ class Training(Frozen):
     target: Share | None = None
     best_from: Share = 1.0
     distill: Share = 0.0
-    temperature: Annotated[Number, Field(gt=0, le=100)] = 4.0
+    temperature: Annotated[Number, Field(gt=0, le=100)] = TEMPERATURE
 
     @model_validator(mode="after")
     def check(self) -> Training:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}, must be at most epochs, {self.epochs}; lower it")
+        # Compared with the defaults, not asked for in model_fields_set: a recipe that is read back sets every field.
+        if self.optimizer != "sgd" and self.momentum != MOMENTUM:
+            raise ValueError(f"momentum is {self.momentum} and {self.optimizer} has none; leave it out or take sgd")
+        if not self.distill and self.temperature != TEMPERATURE:
+            raise ValueError(f"temperature is {self.temperature} and distill is 0; leave it out or set distill")
         return self
 
 
@@ -61,7 +68,7 @@ class PruneStage(Frozen):
 
 
 class RetrainStage(Frozen):
-    """Train on, zeros held. training.distill: share of the loss that imitates the dense network."""
+    """Train on, zeros held. See prune.weights.Retrain."""
 
     kind: Literal["retrain"] = "retrain"
     training: Training
@@ -104,6 +111,12 @@ class Cell(Frozen):
     input_shape: tuple[Count, Count, Count] | None = None
     dense: Training | None = None
     stages: tuple[Stage, ...] = ()
+
+    @model_validator(mode="after")
+    def check(self) -> Cell:
+        if self.dense and self.dense.distill:
+            raise ValueError(f"distill is {self.dense.distill} and a dense network has no teacher; leave it out")
+        return self
 
 
 class Recipe(Frozen):

@@ -81,3 +81,20 @@ def test_impossible_recipes_are_refused(changed: dict) -> None:
 def test_two_cells_need_two_labels() -> None:
     with pytest.raises(ValidationError, match="the label 'a' stands there twice"):
         recipe(cell("a"), cell("a"))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"optimizer": "adam", "momentum": 0.5}, "momentum is 0.5 and adam has none; leave it out or take sgd"),
+        ({"temperature": 2.0}, "temperature is 2.0 and distill is 0; leave it out or set distill"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(values: dict, sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        Training(**values)
+
+
+def test_a_dense_network_has_no_teacher() -> None:
+    with pytest.raises(ValidationError, match=r"distill is 0.5 and a dense network has no teacher; leave it out"):
+        cell(dense=Training(epochs=1, distill=0.5))
