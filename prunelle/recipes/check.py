@@ -125,7 +125,12 @@ def shape_of(data: str | None, input_shape: Shape | None) -> tuple[Shape | None,
     source = SOURCES.get(data or "")
     if source is None:
         return input_shape, None
-    if input_shape and tuple(input_shape) != source.input_shape:
-        given, wanted = (",".join(map(str, shape)) for shape in (input_shape, source.input_shape))
-        raise SettingError(f"--input {given}: {source.name} has images of {wanted}; leave it out.")
+    check_input(input_shape, source.input_shape, source.name)
     return source.input_shape, source.num_classes
+
+
+def check_input(input_shape: Shape | None, images: Shape, data: str) -> None:
+    """Raises SettingError when --input says otherwise than the data, whose images decide. Both are (C, H, W)."""
+    if input_shape and tuple(input_shape) != tuple(images):
+        given, wanted = (",".join(map(str, shape)) for shape in (input_shape, images))
+        raise SettingError(f"--input {given}: {data} has images of {wanted}; leave it out.")

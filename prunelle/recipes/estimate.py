@@ -9,7 +9,7 @@ import torch
 from prunelle.data.task import Task
 from prunelle.measure.latency import time_interleaved
 from prunelle.models.open import open_model
-from prunelle.recipes.execute import task_of
+from prunelle.recipes.execute import tasks_of
 from prunelle.recipes.plan import Place, PlannedRun, plan
 from prunelle.recipes.settings import Cell, Recipe, Training
 from prunelle.recipes.words import train_settings
@@ -25,8 +25,11 @@ BYTES_PER_PARAM = 16
 
 
 def estimate(recipe: Recipe, place: Place) -> dict:
-    """{num_runs, num_steps, minutes, disk_bytes, workers, threads, runs: [...]} of the runs a recipe needs."""
-    tasks = {cell.data: task_of(cell.data, place.data_dir, place.device) for cell in recipe.cells}
+    """{num_runs, num_steps, minutes, disk_bytes, workers, threads, runs: [...]} of the runs a recipe needs.
+
+    Raises DataError, ModelError, WeightsError, SettingError.
+    """
+    tasks = tasks_of(recipe, place)
     planned = plan(recipe, {data: task.fingerprint for data, task in tasks.items()})
     pilots: dict[tuple, tuple[float, int]] = {}
     runs: list[dict] = []

@@ -15,8 +15,9 @@ from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.models.cuts import Cuts
 from prunelle.models.open import check_fits, open_model
 from prunelle.models.save import Builder, load, read_folder, save
+from prunelle.recipes.check import check_input
 from prunelle.recipes.plan import Place, PlannedRun
-from prunelle.recipes.settings import Cell
+from prunelle.recipes.settings import Cell, Recipe
 from prunelle.recipes.words import step, train_settings
 from prunelle.runs import Run
 from prunelle.steps import Chain
@@ -31,6 +32,14 @@ MODEL = "model"
 def task_of(data: str, data_dir: str | None, device: str) -> Task:
     """The task, read once a process."""
     return load_task(data, data_dir=data_dir, device=device)
+
+
+def tasks_of(recipe: Recipe, place: Place) -> dict[str, Task]:
+    """Each data set that the recipe names. Raises DataError, SettingError for a cell with other images."""
+    tasks = {cell.data: task_of(cell.data, place.data_dir, place.device) for cell in recipe.cells}
+    for cell in recipe.cells:
+        check_input(cell.input_shape, tasks[cell.data].input_shape, cell.data)
+    return tasks
 
 
 def open_run(planned: PlannedRun, place: Place) -> Run:

@@ -28,7 +28,7 @@ from prunelle.files import (
 from prunelle.models.save import MANIFEST, WEIGHTS, copy_saved
 from prunelle.recipes.cards import measure_run, row
 from prunelle.recipes.check import check_claim
-from prunelle.recipes.execute import MODEL, execute, is_trained, open_run, task_of
+from prunelle.recipes.execute import MODEL, execute, is_trained, open_run, tasks_of
 from prunelle.recipes.plan import Place, PlannedRun, brought_by, plan
 from prunelle.recipes.settings import Recipe
 from prunelle.runs import held
@@ -87,9 +87,8 @@ def carry_out(planned: list[PlannedRun], place: Place, watch: Watch) -> Finished
 
 
 def prepare(recipe: Recipe, place: Place) -> tuple[list[PlannedRun], dict[str, str]]:
-    """(all runs, fingerprint of each data set); nothing is written. Raises DataError, WeightsError."""
-    tasks = {cell.data: task_of(cell.data, place.data_dir, place.device) for cell in recipe.cells}
-    fingerprints = {data: task.fingerprint for data, task in tasks.items()}
+    """(all runs, fingerprint of each data set); nothing is written. Raises DataError, WeightsError, SettingError."""
+    fingerprints = {data: task.fingerprint for data, task in tasks_of(recipe, place).items()}
     return plan(recipe, fingerprints), fingerprints
 
 
@@ -107,7 +106,7 @@ def claim(recipe: Recipe, fingerprints: dict[str, str], out: Path) -> None:
 
 
 def train_all(planned: list[PlannedRun], place: Place, what: str, watch: Watch) -> None:
-    """Make the runs that are missing, in one process or in several."""
+    """Make the runs that are missing, in one process or in several. The ranks of torchrun share each run instead."""
     runs = [open_run(one, place) for one in planned]
     jobs = [{"planned": p, "place": place} for p, run in zip(planned, runs, strict=True) if not is_trained(run)]
 
@@ -115,7 +114,8 @@ def train_all(planned: list[PlannedRun], place: Place, what: str, watch: Watch) 
         done = sum(is_trained(run) or part_done(run.folder) for run in runs)
         watch(f"{what}: {sum(map(is_trained, runs))} of {len(runs)} runs", done / len(runs))
 
-    if place.workers > 1 and len(jobs) > 1:
+    alone = join(torch.device(place.device)).world == 1
+    if alone and place.workers > 1 and len(jobs) > 1:
         run_jobs(execute, jobs, place.workers, look)
         return
     for job in jobs:

@@ -20,7 +20,7 @@ from prunelle.measure.throughput import best_throughput
 from prunelle.models.names import Shape
 from prunelle.models.open import OpenedModel, check_fits, open_model
 from prunelle.models.save import size_bytes
-from prunelle.recipes.check import is_folder, open_for
+from prunelle.recipes.check import check_input, is_folder, open_for
 from prunelle.ship.footprint import peak_memory_of_folder
 from prunelle.ship.runtimes import load_runtime
 from prunelle.train.ddp import check_device
@@ -92,6 +92,7 @@ def open_with_data(
         task = load_task(data, data_dir=data_dir, device=device)
         opened = open_model(model, input_shape=task.input_shape, num_classes=task.num_classes, **settings)
     if task is not None:
+        check_input(input_shape, task.input_shape, task.name)
         check_fits(opened, model, task)
     return opened, task
 

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from prunelle.errors import SettingError
 from prunelle.recipes import estimate as module
 from prunelle.recipes.estimate import BYTES_PER_PARAM, estimate
 
@@ -37,6 +39,13 @@ def test_an_estimate_lists_every_run_and_adds_them_up(tmp_path: Path) -> None:
 def test_an_estimate_writes_nothing(tmp_path: Path) -> None:
     estimate(recipe(), place(tmp_path / "o"))
     assert not (tmp_path / "o").exists()
+
+
+def test_other_images_than_the_data_has_are_refused(tmp_path: Path) -> None:
+    data = tmp_path / "small.npz"
+    np.savez(data, images=np.zeros((40, 6, 6), np.uint8), labels=np.arange(40) % 4)
+    with pytest.raises(SettingError, match=r"--input 3,6,6: .*small.npz has images of 1,6,6; leave it out."):
+        estimate(recipe(cell(data=str(data), input_shape=(3, 6, 6))), place(tmp_path / "o"))
 
 
 def test_a_network_taken_as_it_is_has_no_steps(tmp_path: Path) -> None:

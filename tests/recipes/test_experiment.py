@@ -14,8 +14,10 @@ from prunelle.recipes.cards import DETERMINISTIC
 from prunelle.recipes.execute import diverged, open_run, task_of
 from prunelle.recipes.experiment import Finished, check_converged, run_experiment
 from prunelle.recipes.outcome import report
+from prunelle.recipes.plan import plan
 from prunelle.recipes.reopen import reopen
 from prunelle.runs import held
+from prunelle.train.ddp import Ranks
 
 from .small import at_once, cell, place, recipe
 
@@ -199,3 +201,13 @@ def test_a_folder_is_read_again_when_the_weights_it_began_with_are_gone(tmp_path
     brought.unlink()
     _, finished, _ = reopen(where.out, None, False)
     assert [r["variant"] for r in finished.rows] == ["dense", "pruned"]
+
+
+def test_ranks_share_each_run_and_start_no_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict] = []
+    monkeypatch.setattr(experiment, "join", lambda device: Ranks(1, 2))
+    monkeypatch.setattr(experiment, "execute", made.append)
+    monkeypatch.setattr(experiment, "run_jobs", lambda *_: pytest.fail("a rank started workers"))
+    planned = plan(recipe(cell(stages=()), seeds=(0, 1)), {"digits": "f"})
+    experiment.train_all(planned, place(tmp_path, workers=2), "training", lambda what, share: None)
+    assert [job["planned"].seed for job in made] == [0, 1]

@@ -1,0 +1,16 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prunelle.errors import SettingError
+from prunelle.recipes.measure import open_with_data
+
+
+def test_another_input_than_the_datas_images_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "small.npz"
+    np.savez(data, images=np.zeros((40, 8, 8), np.uint8), labels=np.arange(40) % 10)
+    opened, task = open_with_data("lenet_300_100", str(data), None, "cpu", input_shape=(1, 8, 8))
+    assert task is not None and opened.input_shape == task.input_shape == (1, 8, 8)
+    with pytest.raises(SettingError, match=r"--input 1,28,28: small has images of 1,8,8; leave it out."):
+        open_with_data("lenet_300_100", str(data), None, "cpu", input_shape=(1, 28, 28))
