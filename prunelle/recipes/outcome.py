@@ -16,8 +16,11 @@ from prunelle.recipes.settings import Recipe
 from prunelle.report.page import write_page
 from prunelle.report.rows import Report, write_csv, write_json
 
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-"""Two-sided 95 % quantiles of Student's t by degrees of freedom; above 9 the normal's 1.96 is within 15 %."""
+QUANTILES = """
+12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262 2.228 2.201 2.179 2.160 2.145 2.131 2.120
+2.110 2.101 2.093 2.086 2.080 2.074 2.069 2.064 2.060 2.056 2.052 2.048 2.045 2.042"""
+T95 = tuple(map(float, QUANTILES.split()))
+"""Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom; above, the last is at most 4 % too wide."""
 
 
 def report(recipe: Recipe, finished: Finished, place: Place, command: str) -> Report:
@@ -77,7 +80,7 @@ def interval(values: list[float]) -> tuple[float, float, float]:
     middle = mean(values)
     if len(values) < 2:
         return middle, middle, middle
-    half = T95.get(len(values) - 1, 1.96) * stdev(values) / math.sqrt(len(values))
+    half = T95[min(len(values) - 1, len(T95)) - 1] * stdev(values) / math.sqrt(len(values))
     return middle - half, middle, middle + half
 
 
