@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from prunelle.data.task import Task
+from prunelle.errors import SettingError
 from prunelle.train.settings import TrainSettings
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -62,7 +63,11 @@ class Distillation:
 
 
 def objective(task: Task, settings: TrainSettings, device: torch.device) -> Objective:
-    """The loss that the settings ask for."""
+    """The loss that the settings ask for. Raises SettingError where smoothed labels would replace the task's own."""
+    if settings.label_smoothing and task.loss is not cross_entropy:
+        raise SettingError(
+            f"training: label_smoothing is for cross entropy, {task.name} has a loss of its own; pass 0."
+        )
     base: Objective = SmoothedLabels(settings.label_smoothing) if settings.label_smoothing else Plain(task.loss)
     if settings.teacher is None:
         return base

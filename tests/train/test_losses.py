@@ -7,6 +7,7 @@ from tiny import conv_net, mlp, small_task, state_of
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from prunelle.errors import SettingError
 from prunelle.train.losses import Distillation, Plain, SmoothedLabels, objective
 from prunelle.train.settings import Teacher, TrainSettings
 
@@ -70,3 +71,10 @@ def test_objective_without_a_teacher():
     task = small_task()
     assert objective(task, TrainSettings(1, 0.1), CPU) == Plain(task.loss)
     assert objective(task, TrainSettings(1, 0.1, label_smoothing=0.2), CPU) == SmoothedLabels(0.2)
+
+
+def test_smoothed_labels_do_not_replace_a_loss_of_the_tasks_own():
+    task = replace(small_task(), loss=nn.MSELoss())
+    assert objective(task, TrainSettings(1, 0.1), CPU) == Plain(task.loss)
+    with pytest.raises(SettingError, match="label_smoothing is for cross entropy, small has a loss of its own; pass 0"):
+        objective(task, TrainSettings(1, 0.1, label_smoothing=0.2), CPU)
