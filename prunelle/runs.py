@@ -76,14 +76,14 @@ class Run:
         self.shown_at = 0.0
 
     @staticmethod
-    def open(parent: Path, settings: dict, seed: int, device: str = "cpu") -> Run:
+    def open(parent: str | Path, settings: dict, seed: int, device: str = "cpu") -> Run:
         """The run of these settings below `parent`, made when absent.
 
         settings: plain JSON values; together with the seed they give the folder's name.
         Raises RunConflictError when the folder holds other settings, DiskError when it cannot be made.
         """
         full = {**settings, "seed": seed}
-        folder = parent / sha256(to_json(full).encode())[:16]
+        folder = Path(parent) / sha256(to_json(full).encode())[:16]
         path = folder / "settings.json"
         make_folder(folder)
         if not path.exists():

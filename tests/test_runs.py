@@ -25,7 +25,7 @@ TENSORS = {
 def test_a_folder_is_named_by_the_hash_of_settings_and_seed(tmp_path):
     run = Run.open(tmp_path, {"b": 2, "a": [1]}, 7)
     assert run.id == sha256(b'{"a":[1],"b":2,"seed":7}')[:16]
-    assert Run.open(tmp_path, {"a": [1], "b": 2}, 7).folder == run.folder
+    assert Run.open(str(tmp_path), {"a": [1], "b": 2}, 7).folder == run.folder
     assert Run.open(tmp_path, {"a": [1], "b": 2}, 8).folder != run.folder
     assert not run.done and run.seed == 7 and run.device == torch.device("cpu")
 
