@@ -1,7 +1,7 @@
 """Functions of progress in [0, 1]; each returns a number in [0, 1]. Progress outside is clamped.
 
-The rising ones (constant, linear, cubic) start at 0 and end at 1 and set how much of the final sparsity is reached;
-the falling ones (cosine, stairs) start at 1 and multiply a learning rate.
+linear and cubic rise from 0 to 1 and tell how much of the final sparsity is reached; cosine and stairs start at 1,
+fall, and multiply a learning rate; constant serves as either.
 """
 
 import math

@@ -60,9 +60,8 @@ class Retrain:
 class PruneGradually:
     """Train while sparsity rises from what the model has to `sparsity`, zeros held; then on at that sparsity.
 
-    begin, end: shares of the training, end <= 0.75 so that what is left can recover while the learning rate is not
-    yet 0 (pruning up to the last step is what gave 10.7 % accuracy in a seed of this work). frequency: updates
-    between two choices of masks.
+    begin, end: shares of the training; end <= 0.9, so that what is left can recover while the learning rate is not
+    yet 0. frequency: updates between two choices of masks. Raises SettingError.
     """
 
     sparsity: float
@@ -145,9 +144,14 @@ def zero_share(weights: dict[str, nn.Parameter]) -> float:
     return sum(int((w == 0).sum()) for w in weights.values()) / max(total, 1)
 
 
-def prune_and_retrain(sparsities: tuple[float, ...], settings: TrainSettings, score: Score = magnitude) -> Chain:
-    """Han 2015's loop (arXiv:1506.02626 section 3): prune, retrain what is left, and again at the next sparsity."""
+def prune_and_retrain(
+    sparsities: tuple[float, ...], settings: TrainSettings, score: Score = magnitude, scope: Scope = over_all
+) -> Chain:
+    """Han 2015's loop (arXiv:1506.02626 section 3): prune, retrain what is left, and again at the next sparsity.
+
+    sparsities: of all prunable weights, one a round, rising.
+    """
     steps: list[PruneWeights | Retrain] = []
     for number, sparsity in enumerate(sparsities):
-        steps += [PruneWeights(sparsity, score, name=f"prune{number}"), Retrain(settings, f"retrain{number}")]
+        steps += [PruneWeights(sparsity, score, scope, f"prune{number}"), Retrain(settings, f"retrain{number}")]
     return Chain(tuple(steps), "prune_and_retrain")
