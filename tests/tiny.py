@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from prunelle.data.arrays import Arrays, ArraySet
 from prunelle.data.augment import crop_flip
-from prunelle.data.task import Batch, Preprocessing, Split, Task
+from prunelle.data.task import Preprocessing, Task
 from prunelle.runs import Run
 
 SHAPE = (2, 6, 6)
@@ -32,26 +31,6 @@ def small_task(num: int = 48, *, augmented: bool = False, seed: int = 0) -> Task
     names = tuple("abc")
     augment = crop_flip if augmented else None
     return ArraySet("small", part(num), part(24), part(24), scaling, names, augment).task()
-
-
-@dataclass(frozen=True, eq=False)
-class InFloat64(Split):
-    """A split whose inputs are float64."""
-
-    split: Split
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def epoch(self, batch_size: int, **settings) -> Iterator[Batch]:
-        return ((inputs.double(), targets) for inputs, targets in self.split.epoch(batch_size, **settings))
-
-    def to(self, device: str | torch.device) -> InFloat64:
-        return InFloat64(self.split.to(device))
-
-
-def in_float64(task: Task) -> Task:
-    return replace(task, train=InFloat64(task.train), val=InFloat64(task.val), test=InFloat64(task.test))
 
 
 def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from prunelle.engines.local import num_cores
 from prunelle.errors import SettingError
 from prunelle.recipes.check import check_device_word
 
@@ -59,11 +59,6 @@ def settings(pairs: list[str] | None) -> dict[str, object]:
     return found
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def layout(num_runs: int, threads: int | None, workers: int | None, device: str) -> tuple[int, int]:
     """(threads, workers): several runs share the cores by processes of one thread, a single one by threads.
 
@@ -71,17 +66,17 @@ def layout(num_runs: int, threads: int | None, workers: int | None, device: str)
     """
     check_device_word(device)
     if workers is None:
-        fits = max(1, cores() // (threads or 1))
+        fits = max(1, num_cores() // (threads or 1))
         workers = 1 if device != "cpu" else min(num_runs, fits)
     if threads is None:
-        threads = 1 if num_runs > 1 else cores()
+        threads = 1 if num_runs > 1 else num_cores()
     if workers > 1 and threads > 1:
         raise SettingError(
             f"--threads {threads} --workers {workers}: several workers have one thread each; leave one out."
         )
-    if workers * threads > cores():
+    if workers * threads > num_cores():
         raise SettingError(
-            f"--threads {threads} --workers {workers}: is more than this machine's {cores()} cores, which makes "
+            f"--threads {threads} --workers {workers}: is more than this machine's {num_cores()} cores, which makes "
             "everything slower; ask for less."
         )
     return threads, workers

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from prunelle.models.init import he_init_
+from prunelle.models.names import Shape
 from prunelle.models.shapes import check_shape
 
-Shape = tuple[int, int, int]
 Stage = tuple[int, int, int, int]
 """(expansion, channels out, number of blocks, stride of the first)."""
 

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from prunelle.models.init import he_init_
+from prunelle.models.names import Shape
 from prunelle.models.shapes import check_shape
-
-Shape = tuple[int, int, int]
 
 
 class PaddedBlock(nn.Module):

@@ -49,6 +49,8 @@ class ShuffleUnit(nn.Module):
 
 
 class ShuffleNetV2(nn.Module):
+    """Stem, three stages of units, 1x1 convolution, linear layer. channels_in: of the images."""
+
     def __init__(self, channels_in: int, num_classes: int) -> None:
         super().__init__()
         self.conv1 = nn.Sequential(*_conv_bn_relu(channels_in, 24, 3, stride=2))

@@ -9,9 +9,7 @@ import torch
 from torch import nn
 
 from prunelle.errors import MissingExtraError, ModelError
-from prunelle.models.names import first_line, suggest
-
-Shape = tuple[int, int, int]
+from prunelle.models.names import Shape, first_line, suggest
 
 
 def default_shape(name: str) -> Shape:

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from prunelle.errors import SettingError
+from prunelle.models.names import Shape
 from prunelle.recipes.complaint import sentence
 from prunelle.recipes.settings import Cell, GradualStage, PruneStage, Recipe, Training
 
 Made = TypeVar("Made", bound=BaseModel)
-Shape = tuple[int, int, int] | None
 OPTIONS = {"model": "MODEL"} | {
     name: f"--{name}" for name in ("data", "weights", "epochs", "sparsity", "score", "scope")
 }
@@ -39,7 +39,13 @@ def training_of(epochs: int, settings: Mapping[str, Any]) -> Training:
 
 
 def train_recipe(
-    model: str, data: str, weights: str | None, input_shape: Shape, epochs: int, seed: int, settings: Mapping[str, Any]
+    model: str,
+    data: str,
+    weights: str | None,
+    input_shape: Shape | None,
+    epochs: int,
+    seed: int,
+    settings: Mapping[str, Any],
 ) -> Recipe:
     """Train `model`. settings: further fields of Training."""
     training = training_of(epochs, settings)
@@ -52,7 +58,7 @@ def prune_recipe(
     model: str,
     data: str,
     weights: str | None,
-    input_shape: Shape,
+    input_shape: Shape | None,
     sparsity: float,
     score: str,
     scope: str,

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as to_safetensors
 
 from prunelle.files import EMPTY_SEAL, sha256
-from prunelle.models.load import build
 from prunelle.models.save import Builder, save
 
 Change = Callable[[dict], object]
@@ -62,7 +60,3 @@ def header(entries: dict | str, body: bytes = b"", length: int | None = None) ->
 
 def tensor(dtype: str, shape: list, offsets: list) -> dict:
     return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
-
-
-def weights_of(spec: str, shape: tuple[int, int, int] = (1, 8, 8)) -> bytes:
-    return to_safetensors(build(spec, input_shape=shape, num_classes=10).state_dict())
