@@ -70,8 +70,11 @@ def test_leftovers_of_killed_writers_go_and_nothing_else(tmp_path):
     }  # fmt: skip
 
 
-def test_sync_folder_takes_any_folder(tmp_path):
+def test_sync_folder_syncs_that_folder(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
     sync_folder(tmp_path)
+    assert synced == [tmp_path.stat().st_ino]
 
 
 def test_sha256_of_nothing_is_the_known_one():

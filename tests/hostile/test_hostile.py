@@ -86,11 +86,11 @@ def test_the_attacks_carry_live_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_sealed_change_that_harms_nobody_still_loads(tmp_path: Path) -> None:
-    """The helper that seals hostile folders makes valid seals."""
-    from prunelle.models.save import load
+    """Else hostile folders would be refused for their seal alone."""
+    from prunelle.models.save import read_folder
 
     resealed(honest(tmp_path / "m") / "model.json", lambda manifest: manifest.update(class_names=["a"]))
-    load(tmp_path / "m")
+    assert read_folder(tmp_path / "m")[0].class_names == ["a"]
 
 
 CHILD = """

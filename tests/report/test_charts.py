@@ -97,5 +97,6 @@ def test_plotly_accepts_every_figure():
     curves = [{"name": "c", "points": [{"epoch": 1, "train_loss": 1.0, "lr": 0.1}, {"epoch": 2, "train_loss": 0.5}]}]
     charts = [*cost_charts([row | TIMED for row in ROWS])[0], *curve_charts(curves)[0]]
     charts += [chart for choice in layer_choices(LAYERS) for chart in choice.charts]
+    assert {chart.key.split("-")[0] for chart in charts} == {"cost", "curve", "layers"}
     for chart in charts:
         graph_objects.Figure(chart.figure)
