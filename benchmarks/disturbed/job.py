@@ -66,7 +66,7 @@ def run_job(
 ) -> Ended:
     """Run `prunelle run` to its end, or SIGKILL it after so many seconds: its process group, or the parent alone."""
     counter = Counter(multiprocessing.get_context("fork").Value("i", 0))
-    errors = out.with_suffix(".stderr")
+    errors = os.memfd_create("stderr")  # not a file: the job's disk may be full
     start = time.monotonic()
     child = os.fork()
     if child == 0:
@@ -78,14 +78,17 @@ def run_job(
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(watch)
     end = time.monotonic()
-    return Ended(code, errors.read_text(), end - start, wait_until_gone(child), counter.number.value)
+    gone_seconds = wait_until_gone(child)
+    with open(errors, "rb") as file:
+        file.seek(0)
+        return Ended(code, file.read().decode(), end - start, gone_seconds, counter.number.value)
 
 
-def become(recipe: Path, out: Path, way: Way, fault: Fault | None, counter: Counter, errors: Path) -> None:
+def become(recipe: Path, out: Path, way: Way, fault: Fault | None, counter: Counter, errors: int) -> None:
     """Be the job: a process group of its own, the command line as typed, and the disk as the fault wants it."""
     os.setsid()
-    for path, handle in ((os.devnull, 1), (errors, 2)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), handle)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(errors, 2)
     code = 70
     try:
         context = multiprocessing.get_context(way.method)
