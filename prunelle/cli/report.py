@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prunelle.cli import options as o
-from prunelle.cli.show import print_json, print_rows
+from prunelle.cli.show import command_line, print_json, print_rows
 from prunelle.errors import RunConflictError
 
 
@@ -28,7 +28,7 @@ def report(
     from prunelle.recipes.reopen import reopen
 
     recipe, finished, place = reopen(dir, data_dir, trust)
-    found = told(recipe, finished, place, f"prunelle report {dir}")
+    found = told(recipe, finished, place, command_line())
     files = write_report(found, dir)
     if json:
         print_json({"summary": found.summary, "rows": finished.rows, "files": files})

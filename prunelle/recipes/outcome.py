@@ -33,11 +33,20 @@ def report(recipe: Recipe, finished: Finished, place: Place, command: str) -> Re
         curves=[curve(one, open_run(one, place)) for one in finished.runs],
         layers=[layer for one in shown for layer in layer_rows(one, place)],
         flips=class_flips(finished.chosen, place) if finished.chosen.dense else None,
-        commands=[command, f"prunelle measure {shlex.quote(str(place.out))} --data {finished.chosen.cell.data}"],
+        commands=[command, measure_command(place, finished.chosen.cell.data)],
         environment=environment(),
         files=shipped_files(place.out),
         notes=notes(finished),
     )
+
+
+def measure_command(place: Place, data: str) -> str:
+    """The line that measures the shipped network again, as one would type it."""
+    words = ["prunelle", "measure", str(place.out), "--data", data]
+    words += ["--data-dir", place.data_dir] if place.data_dir is not None else []
+    words += ["--device", place.device] if place.device != "cpu" else []
+    words += ["--trust"] if place.trust else []
+    return shlex.join(words)
 
 
 def representatives(finished: Finished) -> list[PlannedRun]:

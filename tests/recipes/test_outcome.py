@@ -1,13 +1,14 @@
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 
 from prunelle.recipes.experiment import Finished
-from prunelle.recipes.outcome import interval, notes, representatives, summaries
+from prunelle.recipes.outcome import interval, measure_command, notes, representatives, summaries
 from prunelle.recipes.plan import plan
 
-from .small import recipe
+from .small import place, recipe
 
 
 def finished(losses: list[float], diverged: bool = False, uncounted: dict | None = None) -> Finished:
@@ -46,6 +47,12 @@ def test_an_interval_by_hand() -> None:
 def test_an_interval_of_equal_values_has_no_width() -> None:
     assert interval([3.0]) == (3.0, 3.0, 3.0)
     assert interval([3.0] * 20) == (3.0, 3.0, 3.0)
+
+
+def test_the_shipped_network_is_measured_by_a_line_that_can_be_typed() -> None:
+    assert measure_command(place(Path("my out")), "digits") == "prunelle measure 'my out' --data digits"
+    full = measure_command(place(Path("out"), data_dir="my data", device="cuda", trust=True), "my set.npz")
+    assert full == "prunelle measure out --data 'my set.npz' --data-dir 'my data' --device cuda --trust"
 
 
 def test_the_summary_pairs_by_seed() -> None:
