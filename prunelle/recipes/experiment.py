@@ -101,7 +101,7 @@ def claim(recipe: Recipe, fingerprints: dict[str, str], out: Path) -> None:
         write_sealed_json(path, {"recipe": words, "data": fingerprints, "brought": brought_by(recipe)})
         return
     begun = read_sealed_json(path)
-    if (begun["data"], begun["brought"]) != (fingerprints, brought_by(recipe)):
+    if (begun.get("data"), begun.get("brought")) != (fingerprints, brought_by(recipe)):
         raise RunConflictError(f"{out}: was begun on other data or weights of the same name; choose another --out.")
 
 

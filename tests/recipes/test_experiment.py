@@ -6,7 +6,7 @@ import torch
 
 from prunelle.cli.main import answer
 from prunelle.errors import BusyError, DivergedError, RunConflictError, WorkError
-from prunelle.files import read_sealed_json
+from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.models.open import open_model
 from prunelle.models.save import read_folder, save
 from prunelle.recipes import cards, experiment
@@ -211,3 +211,11 @@ def test_ranks_share_each_run_and_start_no_workers(tmp_path: Path, monkeypatch: 
     planned = plan(recipe(cell(stages=()), seeds=(0, 1)), {"digits": "f"})
     experiment.train_all(planned, place(tmp_path, workers=2), "training", lambda what, share: None)
     assert [job["planned"].seed for job in made] == [0, 1]
+
+
+def test_a_claim_without_its_data_is_refused(tmp_path: Path) -> None:
+    where = place(tmp_path / "out")
+    where.out.mkdir()
+    write_sealed_json(where.out / "recipe.json", {"recipe": SMALL.model_dump(mode="json")})
+    with pytest.raises(RunConflictError, match="was begun on other data or weights of the same name"):
+        run_experiment(SMALL, where)
