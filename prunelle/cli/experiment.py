@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunelle.cli.options import layout
-from prunelle.cli.show import command_line, print_json, print_pairs, print_rows, progress
+from prunelle.cli.show import command_line, print_json, print_outcome, print_pairs, progress
 from prunelle.recipes.check import check_fit_of_weights, check_words
 from prunelle.recipes.settings import Recipe
 
@@ -47,13 +47,7 @@ def carry_out(
 
     found = report(recipe, finished, place, command_line())
     files = write_report(found, out)
-    if as_json:
-        print_json({"summary": found.summary, "rows": finished.rows, "files": files})
-    else:
-        print_rows(finished.rows)
-        print(found.summary)
-        for file in files:
-            print(f"{file['what']}: {file['path']} ({file['bytes']:,} bytes)")
+    print_outcome(found.summary, finished.rows, files, as_json)
     check_converged(finished)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prunelle.cli import options as o
-from prunelle.cli.show import command_line, print_json, print_rows
+from prunelle.cli.show import command_line, print_outcome
 from prunelle.errors import RunConflictError
 
 
@@ -30,9 +30,4 @@ def report(
     recipe, finished, place = reopen(dir, data_dir, trust)
     found = told(recipe, finished, place, command_line())
     files = write_report(found, dir)
-    if json:
-        print_json({"summary": found.summary, "rows": finished.rows, "files": files})
-    else:
-        print_rows(finished.rows)
-        for file in files:
-            print(f"{file['what']}: {file['path']} ({file['bytes']:,} bytes)")
+    print_outcome(found.summary, finished.rows, files, json)

@@ -70,6 +70,17 @@ def print_rows(rows: list[dict]) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
+def print_outcome(summary: str, rows: list[dict], files: list[dict], as_json: bool) -> None:
+    """What came of an experiment: the table, a sentence a label, and the files. files: {what, path, bytes}."""
+    if as_json:
+        print_json({"summary": summary, "rows": rows, "files": files})
+        return
+    print_rows(rows)
+    print(summary)
+    for file in files:
+        print(f"{file['what']}: {file['path']} ({file['bytes']:,} bytes)")
+
+
 def print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
     """Names and values as a table."""
     table = Table(title=Text(title), show_header=False, title_justify="left")
