@@ -26,10 +26,11 @@ def recipe() -> Recipe:
 
 def main() -> None:
     out = Path(tempfile.mkdtemp()) / "schedules"
-    place = Place(out, workers=1, measure_seconds=0.2)
+    command = "python examples/02_compare_two_schedules.py"
+    place = Place(out, workers=1, measure_seconds=0.2, command=command)
     finished = run_experiment(recipe(), place)
     assert finished is not None
-    found = report(recipe(), finished, place, "python examples/02_compare_two_schedules.py")
+    found = report(recipe(), finished, place)
     print(found.summary)
     for file in write_report(found, out):
         print(file["path"])

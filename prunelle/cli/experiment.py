@@ -33,7 +33,7 @@ def carry_out(
 
     check_device(device)
     check_fit_of_weights(recipe, trust)
-    place = Place(out, data_dir, device, num_threads, num_workers, trust)
+    place = Place(out, data_dir, device, num_threads, num_workers, trust, command=command_line())
     if dry_run:
         from prunelle.recipes.estimate import estimate
 
@@ -45,7 +45,7 @@ def carry_out(
         return
     from prunelle.recipes.outcome import report, write_report
 
-    found = report(recipe, finished, place, command_line())
+    found = report(recipe, finished, place)
     files = write_report(found, out)
     print_outcome(found.summary, finished.rows, files, as_json)
     check_converged(finished)

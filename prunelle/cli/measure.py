@@ -16,7 +16,7 @@ from prunelle.ship.names import RUNTIMES
 Runtime = Annotated[str, typer.Option("--runtime", help=f"One of {', '.join(RUNTIMES)}.")]
 Batch = Annotated[int, typer.Option("--batch", min=1, max=65_536, help="Images a call.")]
 DataOrNone = Annotated[str | None, typer.Option("--data", help="Measure accuracy on this data's test split.")]
-Full = Annotated[bool, typer.Option("--full", help="Also throughput at the best batch, and peak memory.")]
+Full = Annotated[bool, typer.Option("--full", help="Also throughput, and a saved folder's peak memory.")]
 
 
 def measure(

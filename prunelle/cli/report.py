@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prunelle.cli import options as o
-from prunelle.cli.show import command_line, print_outcome
+from prunelle.cli.show import print_outcome
 from prunelle.errors import RunConflictError
 
 
@@ -28,6 +28,6 @@ def report(
     from prunelle.recipes.reopen import reopen
 
     recipe, finished, place = reopen(dir, data_dir, trust)
-    found = told(recipe, finished, place, command_line())
+    found = told(recipe, finished, place)
     files = write_report(found, dir)
     print_outcome(found.summary, finished.rows, files, json)

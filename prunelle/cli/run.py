@@ -18,15 +18,16 @@ def run(
     device: o.Device = "cpu",
     threads: o.Threads = None,
     workers: o.Workers = None,
+    seed: o.Seed = 0,
     trust: o.Trust = False,
     json: o.Json = False,
     dry_run: o.DryRun = False,
 ) -> None:
     """Run an experiment by name: quickstart, han2015, gradual, or one in a .json file."""
-    from prunelle.recipes.names import recipe_of
+    from prunelle.recipes.names import recipe_of, shifted
 
     carry_out(
-        recipe_of(recipe, o.settings(set)),
+        shifted(recipe_of(recipe, o.settings(set)), seed),
         out,
         data_dir=data_dir,
         device=device,

@@ -61,7 +61,7 @@ def run_experiment(recipe: Recipe, place: Place, watch: Watch = lambda what, sha
     with held(place.out / ".lock") if ranks.rank == 0 else nullcontext():
         if ranks.rank == 0:
             remove_leftovers(place.out)
-            claim(recipe, fingerprints, place.out)
+            claim(recipe, fingerprints, place)
         ranks.barrier()
         return carry_out(planned, place, watch)
 
@@ -92,13 +92,13 @@ def prepare(recipe: Recipe, place: Place) -> tuple[list[PlannedRun], dict[str, s
     return plan(recipe, fingerprints), fingerprints
 
 
-def claim(recipe: Recipe, fingerprints: dict[str, str], out: Path) -> None:
-    """Write recipe.json where `out` is free. Raises RunConflictError when it holds another recipe or other data."""
-    path = out / "recipe.json"
+def claim(recipe: Recipe, fingerprints: dict[str, str], place: Place) -> None:
+    """Write recipe.json where OUT is free. Raises RunConflictError when it holds another recipe or other data."""
+    out, path = place.out, place.out / "recipe.json"
     check_claim(recipe, out)
     if not path.exists():
-        words = recipe.model_dump(mode="json")
-        write_sealed_json(path, {"recipe": words, "data": fingerprints, "brought": brought_by(recipe)})
+        begun = {"recipe": recipe.model_dump(mode="json"), "data": fingerprints, "brought": brought_by(recipe)}
+        write_sealed_json(path, begun | {"command": place.command})
         return
     begun = read_sealed_json(path)
     if (begun.get("data"), begun.get("brought")) != (fingerprints, brought_by(recipe)):

@@ -18,6 +18,7 @@ from prunelle.recipes.quickstart import quickstart
 from prunelle.recipes.settings import Recipe
 
 RECIPES: Mapping[str, Callable[..., Recipe]] = {"quickstart": quickstart, "han2015": han2015, "gradual": gradual}
+LARGEST_SEED = 2**31
 LARGEST_RECIPE_BYTES = 2**20
 
 
@@ -71,3 +72,10 @@ def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
     return found
+
+
+def shifted(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with `seed` added to each of its seeds. Raises SettingError where one would be 2**31 or more."""
+    if max(recipe.seeds) + seed >= LARGEST_SEED:
+        raise SettingError(f"--seed {seed}: makes seeds of {LARGEST_SEED} and above; pass a smaller one.")
+    return recipe.model_copy(update={"seeds": tuple(one + seed for one in recipe.seeds)})

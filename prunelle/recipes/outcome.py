@@ -23,8 +23,8 @@ T95 = tuple(map(float, QUANTILES.split()))
 """Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom; above, the last is at most 4 % too wide."""
 
 
-def report(recipe: Recipe, finished: Finished, place: Place, command: str) -> Report:
-    """Everything the page shows. command: the line that made it."""
+def report(recipe: Recipe, finished: Finished, place: Place) -> Report:
+    """Everything the page shows."""
     shown = representatives(finished)
     return Report(
         title=f"{recipe.name}: dense and pruned networks",
@@ -33,7 +33,7 @@ def report(recipe: Recipe, finished: Finished, place: Place, command: str) -> Re
         curves=[curve(one, open_run(one, place)) for one in finished.runs],
         layers=[layer for one in shown for layer in layer_rows(one, place)],
         flips=class_flips(finished.chosen, place) if finished.chosen.dense else None,
-        commands=[command, measure_command(place, finished.chosen.cell.data)],
+        commands=[*filter(None, [place.command]), measure_command(place, finished.chosen.cell.data)],
         environment=environment(),
         files=shipped_files(place.out),
         notes=notes(finished),

@@ -17,7 +17,7 @@ Variant = Literal["dense", "pruned"]
 class Place:
     """Where and with what an experiment runs; none of it changes a result but device and threads.
 
-    checkpoint_seconds: how much training a kill may cost.
+    checkpoint_seconds: how much training a kill may cost. command: the line that asked for it, for the report.
     """
 
     out: Path
@@ -29,6 +29,7 @@ class Place:
     measure_seconds: float = 5.0
     measure_samples: int = 1000
     checkpoint_seconds: float = 20.0
+    command: str = ""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def reopen(out: Path, data_dir: str | None, trust: bool) -> tuple[Recipe, Finish
         planned = plan(recipe, claim["data"], claim["brought"])
     except (ValidationError, KeyError, TypeError):
         raise CorruptFileError(f"{out / 'recipe.json'}: holds no recipe of this version.") from None
-    place = Place(out, data_dir, trust=trust)
+    place = Place(out, data_dir, trust=trust, command=str(claim.get("command", "")))
     done = [one for one in planned if open_run(one, place).done]
     if not done:
         raise WorkError(f"{out}: no run is finished yet; start the command that made it again.")

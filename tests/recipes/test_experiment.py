@@ -132,11 +132,11 @@ def test_an_interrupted_experiment_reports_what_is_done(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(experiment, "measure_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_experiment(SMALL, place(tmp_path / "o"))
+        run_experiment(SMALL, place(tmp_path / "o", command="prunelle run small"))
     found, again, where = reopen(tmp_path / "o", None, False)
-    told = report(found, again, where, "prunelle report o")
+    told = report(found, again, where)
     assert [row["variant"] for row in told.rows] == ["dense", "pruned"]
-    assert told.files == []
+    assert told.files == [] and told.commands[0] == "prunelle run small"
 
 
 def test_nothing_done_is_nothing_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +190,7 @@ def test_a_recipe_is_claimed_with_its_data(made) -> None:
         "recipe": SMALL.model_dump(mode="json"),
         "data": {"digits": task_of("digits", None, "cpu").fingerprint},
         "brought": {},
+        "command": "",
     }
 
 
