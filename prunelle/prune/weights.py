@@ -18,6 +18,7 @@ from prunelle.prune.statistics import Score, score_weights
 from prunelle.runs import Run
 from prunelle.schedules import Schedule, cubic
 from prunelle.steps import Chain
+from prunelle.train.identity import identity
 from prunelle.train.loop import fit_
 from prunelle.train.settings import TrainSettings
 
@@ -47,10 +48,11 @@ class Retrain:
     name: str = "retrain"
 
     def __call__(self, model: nn.Module, task: Task, run: Run) -> nn.Module:
+        begun = identity(self, model)
         model = copy.deepcopy(model)
         held = HeldZeros(prunable(model))
         try:
-            fit_(model, task, self.settings, run, self.name, held)
+            fit_(model, task, self.settings, run, self.name, held, begun)
         finally:
             zero_(held.weights, masks_of(held.weights))
         return model
@@ -82,15 +84,16 @@ class PruneGradually:
             )
 
     def __call__(self, model: nn.Module, task: Task, run: Run) -> nn.Module:
+        begun = identity(self, model)
         model = copy.deepcopy(model)
         total = self.settings.epochs * task.train.num_batches(self.settings.batch_size, drop_last=True)
-        begin, end = round(self.begin * total), round(self.end * total)
+        first, last = round(self.begin * total), round(self.end * total)
         weights = prunable(model)
         initial = min(self.sparsity, zero_share(weights))
-        ramp = Ramp(self.sparsity, begin, end, self.frequency, initial, self.shape)
+        ramp = Ramp(self.sparsity, first, last, self.frequency, initial, self.shape)
         rising = RisingZeros(model, weights, task, run, self, ramp)
         try:
-            fit_(model, task, self.settings, run, self.name, rising)
+            fit_(model, task, self.settings, run, self.name, rising, begun)
         finally:
             zero_(weights, masks_of(weights))
         return model

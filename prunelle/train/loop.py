@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunelle.data.task import Task
-from prunelle.errors import DivergedError, ModelError, SettingError
+from prunelle.errors import DivergedError, ModelError, RunConflictError, SettingError
 from prunelle.measure.accuracy import evaluate
 from prunelle.measure.shares import Shares
 from prunelle.runs import Run
@@ -41,25 +41,40 @@ class Outcome:
 
 
 def fit_(
-    model: nn.Module, task: Task, settings: TrainSettings, run: Run, name: str, constraint: Constraint | None = None
+    model: nn.Module,
+    task: Task,
+    settings: TrainSettings,
+    run: Run,
+    name: str,
+    constraint: Constraint | None = None,
+    begun: str = "",
 ) -> Outcome:
     """Train `model` in place on task.train, watching task.val.
 
-    name: unique within the run; rows and the checkpoint are filed under it. Interrupted and called again with the
+    name: unique within the run; rows and the checkpoint are filed under it. begun: what this training is (see
+    train.identity); a checkpoint of another one is refused with RunConflictError. Interrupted and called again with the
     same arguments it goes on, and ends bit-identical on the same machine, torch and thread count.
     Raises DivergedError with the last good weights left in `model`; calling again raises it again. Raises ModelError
     for a model that has nothing to train, SettingError for a batch that has fewer examples than ranks.
     """
-    return Training(model, task, settings, run, name, constraint).run_to_end_()
+    return Training(model, task, settings, run, name, constraint, begun).run_to_end_()
 
 
 class Training:
     """One training in progress. Final; made and used by `fit_` only."""
 
     def __init__(
-        self, model: nn.Module, task: Task, settings: TrainSettings, run: Run, name: str, constraint: Constraint | None
+        self,
+        model: nn.Module,
+        task: Task,
+        settings: TrainSettings,
+        run: Run,
+        name: str,
+        constraint: Constraint | None,
+        begun: str,
     ) -> None:
         settings.precision.check(run.device)
+        self.begun = begun and f"{begun} {task.fingerprint}"
         self.model, self.task, self.settings, self.run, self.name = model.to(run.device), task, settings, run, name
         self.constraint = constraint
         self.ranks = join(run.device)
@@ -249,12 +264,18 @@ class Training:
             self.state.buffers = dict(self.model.named_buffers())
             held = self.constraint.state() if self.constraint else {}
             kept = {"best": self.best, "good": self.good, "held": held}
-            self.run.save_checkpoint(self.name, *pack(self.state, kept, self.progress))
+            tensors, info = pack(self.state, kept, self.progress)
+            self.run.save_checkpoint(self.name, tensors, info | {"begun": self.begun})
         self.saved_at = time.monotonic()
 
     def resume_(self) -> dict[str, Tensor]:
         """Go back to the checkpoint, if there is one. Returns the constraint's state in it."""
         found = self.run.load_checkpoint(self.name)
+        if found and found[1].get("begun", self.begun) != self.begun:
+            raise RunConflictError(
+                f"{self.run.folder}: its checkpoint of {self.name} is of other settings, weights or data; give the run "
+                "settings of its own (Run.open), or another folder."
+            )
         kept = unpack_(self.state, self.progress, *found) if found else {}
         self.best, self.good = kept.get("best", {}), kept.get("good", {})
         self.shares = Shares(self.run.device, self.progress.seconds)

@@ -9,6 +9,7 @@ from torch import nn
 
 from prunelle.data.task import Task
 from prunelle.runs import Run
+from prunelle.train.identity import identity
 from prunelle.train.loop import fit_
 from prunelle.train.settings import TrainSettings
 
@@ -21,6 +22,7 @@ class Train:
     name: str = "train"
 
     def __call__(self, model: nn.Module, task: Task, run: Run) -> nn.Module:
+        begun = identity(self, model)
         model = copy.deepcopy(model)
-        fit_(model, task, self.settings, run, self.name)
+        fit_(model, task, self.settings, run, self.name, begun=begun)
         return model
