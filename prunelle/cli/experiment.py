@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prunelle.cli.options import layout
 from prunelle.cli.show import command_line, print_json, print_outcome, print_pairs, progress
-from prunelle.recipes.check import check_fit_of_weights, check_words
+from prunelle.recipes.check import check_fit_of_weights, check_words, threads_pay
 from prunelle.recipes.settings import Recipe
 
 
@@ -33,6 +33,8 @@ def carry_out(
 
     check_device(device)
     check_fit_of_weights(recipe, trust)
+    if threads is None and num_threads > 1 and not threads_pay(recipe, trust):
+        num_threads = 1
     place = Place(out, data_dir, device, num_threads, num_workers, trust, command=command_line())
     if dry_run:
         from prunelle.recipes.estimate import estimate

@@ -67,7 +67,7 @@ class ArraySet:
         )
 
     def _split(self, part: Arrays, augment: Augment | None = None) -> ArraySplit:
-        images, labels = (torch.from_numpy(np.require(a, requirements="CW")) for a in (part.images, part.labels))
+        images, labels = (torch.from_numpy(np.require(a, requirements=["C", "W"])) for a in (part.images, part.labels))
         return ArraySplit(images, labels, self.preprocessing, augment)
 
 

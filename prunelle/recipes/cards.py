@@ -51,7 +51,7 @@ def timed(card: Card, model: nn.Module, dense: nn.Module | None, task: Task, pla
     timer = partial(
         time_interleaved,
         device=place.device,
-        threads=place.threads,
+        threads=place.measure_threads,
         min_seconds=place.measure_seconds,
         min_samples=place.measure_samples,
     )

@@ -17,6 +17,9 @@ from prunelle.recipes.settings import Recipe
 if TYPE_CHECKING:
     from prunelle.models.open import OpenedModel
 
+MACS_FOR_THREADS = 10_000_000
+"""Multiply-adds an image: LeNet-5 has 2.3 million, ResNet-20 40.6."""
+
 
 def check_words(recipe: Recipe, out: Path, data_dir: str | None, trust: bool) -> None:
     """Every name, file and folder that a recipe mentions exists and may be used; `out` is free for it. No torch.
@@ -86,6 +89,22 @@ def check_fit_of_weights(recipe: Recipe, trust: bool) -> None:
     """
     for cell in {(c.model, c.weights, c.data): c for c in recipe.cells}.values():
         open_for(cell.model, cell.data, weights=cell.weights, input_shape=cell.input_shape, trust=trust)
+
+
+def threads_pay(recipe: Recipe, trust: bool) -> bool:
+    """Whether a network is large enough for several threads: below MACS_FOR_THREADS an image they wait for each other
+    more than they work, on a busy machine hundreds of times. Decided by the network alone, so that a run that is
+    started again does the same. Raises as check_fit_of_weights."""
+    from torch import zeros
+
+    from prunelle.measure.macs import count_macs
+
+    for cell in recipe.cells:
+        opened = open_for(cell.model, cell.data, weights=cell.weights, input_shape=cell.input_shape, trust=trust)
+        shape = shape_of(cell.data, cell.input_shape)[0] or opened.input_shape
+        if shape is None or count_macs(opened.model, zeros(1, *shape)).total >= MACS_FOR_THREADS:
+            return True
+    return False
 
 
 def open_for(

@@ -22,6 +22,8 @@ EVAL_COST = 1 / 3
 """A forward pass costs about a third of an update."""
 MEASURE_MINUTES = 2 / 60
 """Loading, evaluating and timing one small network, by experience."""
+PAGE_BYTES = 5_000_000
+"""The report, nearly all of it plotly's own script."""
 BYTES_PER_PARAM = 16
 """Weights, two optimizer moments and the best snapshot in a checkpoint."""
 
@@ -63,7 +65,8 @@ def estimate(recipe: Recipe, place: Place) -> dict:
         # Measuring is done afterwards, one by one.
         "minutes": sum(r["minutes"] for r in runs) / place.workers + len(runs) * MEASURE_MINUTES,
         "disk_bytes": sum(r["disk_bytes"] for r in runs)
-        + place.workers * max(p for _, p in pilots.values()) * BYTES_PER_PARAM,
+        + place.workers * max(p for _, p in pilots.values()) * BYTES_PER_PARAM
+        + PAGE_BYTES,
         "workers": place.workers,
         "threads": place.threads,
         "runs": runs,

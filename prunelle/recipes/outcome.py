@@ -63,19 +63,21 @@ def representatives(finished: Finished) -> list[PlannedRun]:
 
 
 def summaries(finished: Finished) -> list[str]:
-    """One sentence a label: accuracy lost, size and speed against the dense network, paired by seed."""
+    """One sentence a label: change of accuracy, size and speed against the dense network, paired by seed."""
     rows = {r["id"]: r for r in finished.rows}
     sentences = []
     for label in dict.fromkeys(r["run"] for r in finished.rows if r["dense_id"]):
         pairs = [(rows[r["dense_id"]], r) for r in finished.rows if r["run"] == label and r["dense_id"]]
-        low, middle, high = interval([100 * (before["top1"] - after["top1"]) for before, after in pairs])
+        low, middle, high = interval([100 * (after["top1"] - before["top1"]) for before, after in pairs])
         size = mean(after["size_bytes"] / before["size_bytes"] for before, after in pairs)
         speed = mean(after["latency_ratio"] for _, after in pairs)
         weights = mean(before["nnz"] / after["nnz"] for before, after in pairs)
-        spread = f", 95 % interval {low:+.2f} to {high:+.2f}" if len(pairs) > 1 else ""
+        over = "one seed"
+        if len(pairs) > 1:
+            over = f"mean over {len(pairs)} seeds, each against its own, 95 % interval {low:+.2f} to {high:+.2f}"
         sentences.append(
-            f"{label}: {weights:.1f} times fewer weights lose {middle:+.2f} points of top-1 (mean over {len(pairs)} "
-            f"paired seeds{spread}), in a folder {size:.2f} times as large, run {speed:.2f} times as fast."
+            f"{label}: {weights:.1f} times fewer weights change top-1 by {middle:+.2f} points ({over}), in a folder "
+            f"{size:.2f} times as large, at {speed:.2f} times the speed."
         )
     return sentences
 

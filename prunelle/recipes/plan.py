@@ -17,6 +17,8 @@ Variant = Literal["dense", "pruned"]
 class Place:
     """Where and with what an experiment runs; none of it changes a result but device and threads.
 
+    threads: while training. measure_threads: while one image is timed, where more only wait for each other.
+
     checkpoint_seconds: how much training a kill may cost. command: the line that asked for it, for the report.
     """
 
@@ -28,6 +30,7 @@ class Place:
     trust: bool = False
     measure_seconds: float = 5.0
     measure_samples: int = 1000
+    measure_threads: int = 1
     checkpoint_seconds: float = 20.0
     command: str = ""
 

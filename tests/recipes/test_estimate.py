@@ -5,7 +5,7 @@ import pytest
 
 from prunelle.errors import SettingError
 from prunelle.recipes import estimate as module
-from prunelle.recipes.estimate import BYTES_PER_PARAM, MEASURE_MINUTES, estimate
+from prunelle.recipes.estimate import BYTES_PER_PARAM, MEASURE_MINUTES, PAGE_BYTES, estimate
 
 from .small import at_once, cell, place, recipe
 
@@ -31,7 +31,7 @@ def test_an_estimate_lists_every_run_and_adds_them_up(tmp_path: Path) -> None:
         *((label, "pruned", seed, STEPS) for label in ("gradual", "at once") for seed in (0, 1)),
     ]
     assert found["num_steps"] == 6 * STEPS
-    assert found["disk_bytes"] == 6 * 4 * PARAMS + 2 * BYTES_PER_PARAM * PARAMS
+    assert found["disk_bytes"] == 6 * 4 * PARAMS + 2 * BYTES_PER_PARAM * PARAMS + PAGE_BYTES
     assert all(run["minutes"] > 0 for run in found["runs"])
     assert found["minutes"] == pytest.approx(sum(run["minutes"] for run in found["runs"]) / 2 + 6 * MEASURE_MINUTES)
 

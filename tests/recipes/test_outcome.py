@@ -57,13 +57,13 @@ def test_the_shipped_network_is_measured_by_a_line_that_can_be_typed() -> None:
 
 def test_the_summary_pairs_by_seed() -> None:
     assert summaries(finished([1.0, 2.0, 3.0])) == [
-        "gradual: 5.0 times fewer weights lose +2.00 points of top-1 (mean over 3 paired seeds, 95 % interval -0.48 to "
-        "+4.48), in a folder 0.50 times as large, run 1.25 times as fast."
+        "gradual: 5.0 times fewer weights change top-1 by -2.00 points (mean over 3 seeds, each against its own, 95 % "
+        "interval -4.48 to +0.48), in a folder 0.50 times as large, at 1.25 times the speed."
     ]
 
 
 def test_one_seed_has_no_interval() -> None:
-    assert "(mean over 1 paired seeds)" in summaries(finished([1.0]))[0]
+    assert "(one seed)" in summaries(finished([1.0]))[0]
 
 
 def test_the_representative_is_the_median_on_val() -> None:
