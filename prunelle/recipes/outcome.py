@@ -16,6 +16,9 @@ from prunelle.recipes.settings import Recipe
 from prunelle.report.page import write_page
 from prunelle.report.rows import Report, write_csv, write_json
 
+WORTH_A_WARNING = 0.02
+"""Share of top-1 that a pruned network must have lost before a cause is named."""
+FEW_UPDATES = 500
 QUANTILES = """
 12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262 2.228 2.201 2.179 2.160 2.145 2.131 2.120
 2.110 2.101 2.093 2.086 2.080 2.074 2.069 2.064 2.060 2.056 2.052 2.048 2.045 2.042"""
@@ -28,7 +31,7 @@ def report(recipe: Recipe, finished: Finished, place: Place) -> Report:
     shown = representatives(finished)
     return Report(
         title=f"{recipe.name}: dense and pruned networks",
-        summary=" ".join(summaries(finished)),
+        summary=" ".join([*summaries(finished), *warnings(finished, place)]),
         rows=finished.rows,
         curves=[curve(one, open_run(one, place)) for one in finished.runs],
         layers=[layer for one in shown for layer in layer_rows(one, place)],
@@ -80,6 +83,24 @@ def summaries(finished: Finished) -> list[str]:
             f"{size:.2f} times as large, at {speed:.2f} times the speed."
         )
     return sentences
+
+
+def warnings(finished: Finished, place: Place) -> list[str]:
+    """What most likely went wrong where accuracy fell: random weights, or too few updates."""
+    rows = {r["id"]: r for r in finished.rows}
+    found: dict[str, None] = {}
+    for one, after in zip(finished.runs, finished.rows, strict=True):
+        cell, before = one.cell, rows.get(after["dense_id"])
+        if before is None or before["top1"] - after["top1"] <= WORTH_A_WARNING:
+            continue
+        if cell.dense is None and cell.weights is None and not Path(cell.model).is_dir():
+            found[f"{cell.label}: {cell.model} was pruned with random weights; train it first, or pass --weights."] = (
+                None
+            )
+        updates = max((r["step"] for r in open_run(one, place).rows()), default=0)
+        if 0 < updates < FEW_UPDATES:
+            found[f"{cell.label}: {updates} updates were too few to recover; raise --epochs or --set lr=."] = None
+    return list(found)
 
 
 def interval(values: list[float]) -> tuple[float, float, float]:

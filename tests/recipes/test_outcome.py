@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from prunelle.recipes.experiment import Finished
-from prunelle.recipes.outcome import interval, measure_command, notes, representatives, summaries
+from prunelle.recipes.experiment import Finished, run_experiment
+from prunelle.recipes.outcome import interval, measure_command, notes, representatives, summaries, warnings
 from prunelle.recipes.plan import plan
 
-from .small import place, recipe
+from .small import cell, place, recipe
 
 
 def finished(losses: list[float], diverged: bool = False, uncounted: dict | None = None) -> Finished:
@@ -64,6 +64,18 @@ def test_the_summary_pairs_by_seed() -> None:
 
 def test_one_seed_has_no_interval() -> None:
     assert "(one seed)" in summaries(finished([1.0]))[0]
+
+
+def test_a_fall_after_few_updates_names_its_cause(tmp_path: Path) -> None:
+    where = place(tmp_path / "o")
+    lost = run_experiment(recipe(cell(dense=None)), where)
+    assert lost is not None
+    fallen = dataclasses.replace(lost, rows=[lost.rows[0] | {"top1": 0.9}, lost.rows[1] | {"top1": 0.5}])
+    assert warnings(fallen, where) == [
+        "gradual: lenet_300_100 was pruned with random weights; train it first, or pass --weights.",
+        "gradual: 9 updates were too few to recover; raise --epochs or --set lr=.",
+    ]
+    assert warnings(dataclasses.replace(lost, rows=[r | {"top1": 0.9} for r in lost.rows]), where) == []
 
 
 def test_the_representative_is_the_median_on_val() -> None:
