@@ -27,6 +27,8 @@ PARENT = """
             signal.pause()
 
     if __name__ == "__main__":
+        # A shell hands SIGINT down as ignored to what it starts in the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         run_jobs(job, [{"pipe": sys.argv[1]}] * 2, workers=2)
 """
 
