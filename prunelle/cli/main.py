@@ -40,6 +40,9 @@ def answer(arguments: list[str]) -> int:
     """Carry out a command line. Returns the exit code."""
     try:
         code = app(arguments or ["--help"], standalone_mode=False, prog_name="prunelle")
+        # typer turns Ctrl-C into this code itself, in some versions without a word.
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except PrunelleError as error:
         print_error(str(error))

@@ -273,3 +273,12 @@ def test_python_m_prunelle_spawns_workers(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "prunelle", *line.split()], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["rows"]) == 4 and done.stderr == ""
+
+
+def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prunelle.cli.run.carry_out", interrupted)
+    assert answer(["run", "quickstart", "--out", "o"]) == 130
+    assert capsys.readouterr().err == "prunelle: interrupted; start the same command again to go on.\n"
