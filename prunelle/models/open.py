@@ -87,7 +87,8 @@ def outputs(model: nn.Module, spec: str, shape: Shape) -> int:
             found = model.eval()(torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype))
     except Exception as error:  # a network may be anybody's code
         raise ModelError(
-            f"{spec}: does not run on an image of {tuple(shape)} ({first_line(error)}); pass --input C,H,W."
+            f"{spec}: does not run on an image of {tuple(shape)} ({first_line(error)}); give it the images it was "
+            "made for, by --data or --input C,H,W."
         ) from None
     finally:
         model.train(training)

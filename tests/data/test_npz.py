@@ -61,7 +61,7 @@ NAN[3, 2, 1] = np.nan
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"a": PIXELS, "labels": LABELS}, "holds the keys labels, must hold x_train"),
+        ({"a": PIXELS, "labels": LABELS}, "holds of the keys that are read labels, must hold x_train"),
         ({**PARTS, "x_val": PIXELS}, "both x_val and y_val, or neither"),
         ({"images": PIXELS[0], "labels": LABELS}, "images has shape (6, 6), must be (N, H, W)"),
         ({"images": PIXELS[:, :, None, None, :], "labels": LABELS}, "images has shape (40, 6, 1, 1, 6)"),

@@ -73,7 +73,10 @@ def test_outputs_counts_and_leaves_the_model_as_it_was():
 
 
 def test_outputs_refuses_in_one_sentence():
-    with pytest.raises(ModelError, match=r"image of \(3, 9, 9\) \(.*mat1 and .*; pass --input C,H,W"):
+    with pytest.raises(
+        ModelError,
+        match=r"image of \(3, 9, 9\) \(.*mat1 and .*; give it the images it was made for, by --data or --input C,H,W",
+    ):
         outputs(nn.Sequential(nn.Flatten(), nn.Linear(12, 7)), "net", (3, 9, 9))
     for model in (nn.Conv2d(3, 4, 1), nn.LSTM(2, 2)):
         with pytest.raises(ModelError, match=r"net: must return one tensor of shape \(N, classes\)"):
