@@ -39,8 +39,8 @@ def read_npz(path: Path, split_seed: int) -> ArraySet:
         parts = whole.cut(three_sizes(len(whole.labels)), split_seed)
     else:
         raise DataError(
-            f"{path}: holds of the keys that are read {', '.join(found) or 'none'}, must hold x_train, y_train, x_test, y_test "
-            "(and both x_val and y_val, or neither), or images and labels."
+            f"{path}: holds of the keys that are read {', '.join(found) or 'none'}, must hold x_train, y_train, "
+            "x_test, y_test (and both x_val and y_val, or neither), or images and labels."
         )
     num_classes = int(max(part.labels.max() for part in parts)) + 1
     num_examples = sum(len(part.labels) for part in parts)
