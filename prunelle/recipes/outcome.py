@@ -99,7 +99,7 @@ def warnings(finished: Finished, place: Place) -> list[str]:
             )
         updates = max((r["step"] for r in open_run(one, place).rows()), default=0)
         if 0 < updates < FEW_UPDATES:
-            found[f"{cell.label}: {updates} updates were too few to recover; raise --epochs or --set lr=."] = None
+            found[f"{cell.label}: top-1 fell after only {updates} updates; raise --epochs or --set lr=."] = None
     return list(found)
 
 

@@ -38,7 +38,9 @@ def plain(value: Any) -> str:
         parts = ", ".join(f"{name}={plain(getattr(value, name))}" for name in names)
         return f"{type(value).__qualname__}({parts})"
     if isinstance(value, functools.partial):
-        return f"{plain(value.func)} {plain(value.args)} {sorted(value.keywords.items())}"
+        return f"{plain(value.func)} {plain(value.args)} {plain(tuple(sorted(value.keywords.items())))}"
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(plain, value))}]"
     if callable(value):
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return repr(value)

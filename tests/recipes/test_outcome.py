@@ -73,7 +73,7 @@ def test_a_fall_after_few_updates_names_its_cause(tmp_path: Path) -> None:
     fallen = dataclasses.replace(lost, rows=[lost.rows[0] | {"top1": 0.9}, lost.rows[1] | {"top1": 0.5}])
     assert warnings(fallen, where) == [
         "gradual: lenet_300_100 was pruned with random weights; train it first, or pass --weights.",
-        "gradual: 9 updates were too few to recover; raise --epochs or --set lr=.",
+        "gradual: top-1 fell after only 9 updates; raise --epochs or --set lr=.",
     ]
     assert warnings(dataclasses.replace(lost, rows=[r | {"top1": 0.9} for r in lost.rows]), where) == []
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from prunelle.data.load import load_task
 from prunelle.errors import RunConflictError
 from prunelle.prune.weights import PruneGradually
 from prunelle.runs import Run
-from prunelle.train.identity import identity
+from prunelle.train.identity import identity, plain
 from prunelle.train.settings import TrainSettings
 from prunelle.train.stage import Train
 
@@ -27,6 +28,14 @@ def test_equal_settings_and_weights_are_one_training_and_any_other_is_not() -> N
     assert same != identity(Train(replace(SETTINGS, lr=0.2)), net())
     assert same != identity(Train(SETTINGS), net(1))
     assert same != identity(PruneGradually(0.5, SETTINGS), net())
+
+
+def test_functions_inside_a_partial_are_told_by_name_not_by_address() -> None:
+    def shaped(progress: float, by: object = None) -> float:
+        return progress
+
+    assert plain(partial(shaped, by=net)) == plain(partial(shaped, by=net))
+    assert "0x" not in plain(partial(shaped, by=net)) and plain(partial(shaped, by=net)) != plain(partial(shaped, by=1))
 
 
 def test_a_finished_run_is_not_taken_for_one_of_other_settings(tmp_path: Path) -> None:
