@@ -10,7 +10,7 @@ from torch import nn
 
 from prunelle.data.task import Preprocessing, Task
 from prunelle.errors import ModelError, SettingError, WeightsError
-from prunelle.models.cuts import Cuts
+from prunelle.graph.cuts import Cuts
 from prunelle.models.load import build, default_shape
 from prunelle.models.names import TABLE, Shape, first_line
 from prunelle.models.save import Builder, is_saved, load, read_folder

@@ -29,7 +29,7 @@ from prunelle.files import (
     sync_folder,
     write_sealed_json,
 )
-from prunelle.models.cuts import Cuts, replay_
+from prunelle.graph.cuts import Cuts, replay_
 from prunelle.models.load import build
 from prunelle.models.packing import pack, unpack
 

@@ -12,7 +12,7 @@ from prunelle.data.load import load_task
 from prunelle.data.task import Task
 from prunelle.errors import DivergedError
 from prunelle.files import read_sealed_json, write_sealed_json
-from prunelle.models.cuts import Cuts
+from prunelle.graph.cuts import Cuts
 from prunelle.models.open import check_fits, open_model
 from prunelle.models.save import Builder, load, read_folder, save
 from prunelle.recipes.check import check_input

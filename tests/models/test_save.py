@@ -14,7 +14,7 @@ from prunelle.errors import CorruptFileError, DiskError, ModelError, UntrustedCo
 from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.measure.params import prunable
 from prunelle.models import save as save_file
-from prunelle.models.cuts import Attribute, Cut, Cuts
+from prunelle.graph.cuts import Attribute, Cut, Cuts
 from prunelle.models.load import build
 from prunelle.models.save import (
     MANIFEST,

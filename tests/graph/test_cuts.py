@@ -5,7 +5,7 @@ from tiny import same_bits, state_of
 from torch import nn
 
 from prunelle.errors import ShapeError
-from prunelle.models.cuts import Attribute, Cut, Cuts, replay_
+from prunelle.graph.cuts import Attribute, Cut, Cuts, Replaced, replay_
 
 
 def net() -> nn.Module:
@@ -121,3 +121,48 @@ def test_cuts_survive_json_and_refuse_what_is_no_cut():
             Cut.model_validate(bad)
     with pytest.raises(ValidationError):
         Cuts.model_validate({"tensors": [], "more": 1})
+
+
+def test_a_grouped_convolution_keeps_other_inputs_in_each_group() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 4, 1, groups=2, bias=False))
+    weight = model[0].weight.detach().clone()
+    replay_(model, Cuts(tensors=[Cut(tensor="0.weight", axis=1, kept=[0, 1], groups=2)]))
+    assert torch.equal(model[0].weight[:, 0], torch.cat([weight[:2, 0], weight[2:, 1]]))
+
+
+def test_groups_that_do_not_divide_are_refused() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 4, 1, groups=2, bias=False))
+    for cut in (
+        Cut(tensor="0.weight", axis=1, kept=[0, 1, 0], groups=2),
+        Cut(tensor="0.weight", axis=1, kept=[0, 1, 0], groups=3),
+        Cut(tensor="0.weight", axis=0, kept=[0, 0], groups=2),
+    ):
+        with pytest.raises(ShapeError, match="groups cannot be kept"):
+            replay_(model, Cuts(tensors=[cut]))
+
+
+def test_a_module_gives_way_to_the_identity_or_to_nothing() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    x = torch.randn(2, 3)
+    replay_(model, Cuts(replaced=[Replaced(module="0", by="identity")]))
+    assert torch.equal(model(x), x.relu())
+    replay_(model, Cuts(replaced=[Replaced(module="1", by="nothing")]))
+    assert model(x) == 0
+    with pytest.raises(ShapeError, match="no module '2'"):
+        replay_(model, Cuts(replaced=[Replaced(module="2", by="nothing")]))
+
+
+def test_a_later_replacement_takes_earlier_cuts_inside_it_along() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3)), nn.Linear(3, 2))
+    narrow = Cuts(
+        tensors=[
+            Cut(tensor="0.0.weight", axis=0, kept=[1]),
+            Cut(tensor="0.0.bias", axis=0, kept=[1]),
+            Cut(tensor="0.1.weight", axis=1, kept=[1]),
+        ],
+        attributes=[Attribute(module="0.0", name="out_features", value=1)],
+    )
+    both = narrow.then(Cuts(replaced=[Replaced(module="0", by="identity")]))
+    replay_(model, both)
+    x = torch.randn(5, 3)
+    assert torch.equal(model(x), model[1](x))
