@@ -10,6 +10,18 @@ from prunelle.models.names import Shape
 from prunelle.models.shapes import check_shape
 
 
+class PaddedShortcut(nn.Module):
+    """Every `stride`-th pixel, with channels of 0 put around: option A. padding: how many (before, after)."""
+
+    def __init__(self, stride: int, padding: tuple[int, int]) -> None:
+        super().__init__()
+        self.stride = stride
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.padding))
+
+
 class PaddedBlock(nn.Module):
     """Two 3x3 convolutions; where the shape changes, the shortcut takes every second pixel and pads channels with 0."""
 
@@ -20,15 +32,16 @@ class PaddedBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU()
-        self.stride = stride
-        self.padding = (channels - channels_in) // 2
+        self.shortcut = _shortcut(channels_in, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        if self.stride > 1 or self.padding > 0:
-            step = self.stride
-            x = pad(x[:, :, ::step, ::step], (0, 0, 0, 0, self.padding, self.padding))
-        return self.relu(out + x)
+        return self.relu(out + self.shortcut(x))
+
+
+def _shortcut(channels_in: int, channels: int, stride: int) -> nn.Module:
+    before, odd = divmod(channels - channels_in, 2)
+    return PaddedShortcut(stride, (before, before + odd)) if stride > 1 or before + odd else nn.Identity()
 
 
 class CifarResNet(nn.Module):
@@ -73,7 +86,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+        return self.relu(out + self.downsample(x))
 
 
 class Bottleneck(nn.Module):
@@ -96,12 +109,13 @@ class Bottleneck(nn.Module):
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
-        return self.relu(out + (x if self.downsample is None else self.downsample(x)))
+        return self.relu(out + self.downsample(x))
 
 
-def _downsample(channels_in: int, channels: int, stride: int) -> nn.Sequential | None:
+def _downsample(channels_in: int, channels: int, stride: int) -> nn.Module:
+    """A module where nothing changes too, without weights, so that the link can be cut like any other."""
     if stride == 1 and channels_in == channels:
-        return None
+        return nn.Identity()
     return nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
 
 

@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from prunelle.graph.cuts import Cuts, Replaced, replay_
 from prunelle.models.lenet import lenet5_small, lenet_300_100
 from prunelle.models.load import build
 from prunelle.models.resnet import PaddedBlock, resnet20
 from prunelle.models.shufflenet import _shuffle
 from prunelle.models.timm_zoo import _import_torchvision
+
+LINKS = [f"layer{n}.{block}.downsample" for n, block in ((1, 0), (1, 1), (2, 1), (3, 1), (4, 1))]
 
 
 def needs_timm():
@@ -73,6 +76,27 @@ def test_padded_shortcut_by_hand():
     assert out.shape == (1, 4, 2, 2)
     assert torch.equal(out[:, 1:3], x[:, :, ::2, ::2])
     assert not out[:, 0].any() and not out[:, 3].any()
+
+
+def test_padding_of_a_shortcut_is_read_when_it_runs():
+    block = PaddedBlock(2, 4, stride=2)
+    block.shortcut.padding = (0, 2)
+    x = torch.ones(1, 2, 4, 4)
+    assert block.shortcut(x).sum(dim=(0, 2, 3)).tolist() == [4, 4, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "links"),
+    [("resnet20", [f"layer{n}.{block}.shortcut" for n in (1, 2, 3) for block in range(3)]), ("resnet18_cifar", LINKS)],
+)
+def test_links_without_weights_can_be_cut(name, links):
+    model = build(name).eval()
+    bare = [path for path, module in model.named_modules() if path.endswith(("shortcut", "downsample"))]
+    assert [path for path in bare if not list(model.get_submodule(path).parameters())] == links
+    x = torch.randn(2, 3, 32, 32)
+    whole = model(x)
+    replay_(model, Cuts(replaced=[Replaced(module=link, by="nothing") for link in links]))
+    assert model(x).shape == whole.shape and not torch.equal(model(x), whole)
 
 
 def test_resnet20_names_are_the_published_ones():
