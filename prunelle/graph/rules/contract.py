@@ -1,0 +1,309 @@
+"""Weighted sums over channels: convolutions, linear layers, products of matrices, attention, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import fx, nn
+
+from prunelle.graph.ties import Labels
+from prunelle.graph.value import Axis, Value, fixed, value_of
+from prunelle.graph.walk import Consumer, Grouped, Producer, Result, Walk, shape_of
+
+
+def produce(state: Walk, weight: Value, axis: int, argument: int, bias: Value | None = None, repeats: int = 1) -> Axis:
+    """The axis of channels that a weight's axis makes. Masking sets its rows, and the bias, to 0."""
+    made = weight.axes[axis]
+    node = state.node.args[argument]
+    if weight.made_of is not None:
+        state.zero(weight, axis)
+        if isinstance(node, fx.Node) and made.free:
+            state.producers.append(Producer(state.node, node, axis, made.labels, repeats))
+        made = made.holds(np.where(made.at == 0, 0.0, np.nan))
+    if bias is not None:
+        state.join(made, bias.axes[0], "adds a bias that cannot shrink")
+        if bias.made_of is None:
+            made = made.holds(np.nan)
+        state.zero(bias, 0)
+    return made
+
+
+def consume(state: Walk, axis: Axis, labels: Labels, weight: Value, bias: Value | None, foldable: bool) -> None:
+    """Sum over an axis. What is removed must come in as 0, or as one number that the bias can take over."""
+    state.join(axis.labels, labels, "sums over channels that its weights cannot lose")
+    absent = axis.free & ~(axis.at == 0)
+    if weight.made_of is None:
+        absent &= True
+    if not np.any(absent & (axis.labels != 0)):
+        return
+    known = ~np.isnan(axis.at) if foldable and bias is not None and bias.tensor and weight.tensor else False
+    state.pin(axis.labels[absent & ~np.asarray(known)], "a removed channel would come in as something that is not 0")
+    if np.any(known):
+        state.consumers.append(Consumer(state.node, weight, bias, axis.labels, axis.at))
+
+
+def linear(state: Walk, x: Value, weight: Value, bias: Value | None = None) -> Result:
+    consume(state, x.axes[-1], weight.axes[1].labels, weight, bias, True)
+    mark(state, weight, 1)
+    if isinstance(state.owner(), nn.MultiheadAttention):
+        width = len(x.axes[-1])
+        rows = weight.axes[0].labels
+        parts = [rows[start : start + width] for start in range(0, len(rows), width)]
+        state.balance([x.axes[-1].labels, *parts], "nn.MultiheadAttention is as wide inside as what it reads")
+    made = produce(state, weight, 0, 1, bias)
+    sources = [x, weight] if bias is None else [x, weight, bias]
+    return value_of([*passed(x.axes[:-1], bias is None), made], sources)
+
+
+def passed(axes: Sequence[Axis], homogeneous: bool) -> list[Axis]:
+    """Axes that a sum over another one leaves alone: 0 stays 0 where no bias is added."""
+    return [axis.holds(np.where((axis.at == 0) & homogeneous, 0.0, np.nan)) for axis in axes]
+
+
+def mark(state: Walk, weight: Value, axis: int) -> None:
+    """Masking leaves this axis of a weight alone: it belongs to the one who reads the channels."""
+    if weight.tensor:
+        state.weighted.add((weight.tensor, axis))
+
+
+def conv(
+    state: Walk,
+    x: Value,
+    weight: Value,
+    bias: Value | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Result:
+    """(N, C, ...) or (C, ...) with a weight of (out, C / groups, ...)."""
+    spatial = weight.ndim - 2
+    channel = x.ndim - spatial - 1
+    for axis in (*x.axes[channel + 1 :], *weight.axes[2:]):
+        state.pin(axis, "slides over this axis")
+    source = x.axes[channel]
+    if groups == 1:
+        whole = isinstance(padding, str) or any(np.atleast_1d(padding))
+        consume(state, source, weight.axes[1].labels, weight, bias, not whole)
+        mark(state, weight, 1)
+        made = produce(state, weight, 0, 1, bias)
+    else:
+        made = grouped(state, source, weight, bias, groups)
+    shape = shape_of(state.node.meta["val"])
+    sources = [x, weight] if bias is None else [x, weight, bias]
+    return value_of([*passed(x.axes[:channel], bias is None), made, *map(fixed, shape[channel + 1 :])], sources)
+
+
+def grouped(state: Walk, source: Axis, weight: Value, bias: Value | None, groups: int) -> Axis:
+    """Either whole groups go, or every group loses equally many inputs, and equally many outputs."""
+    inputs = source.labels.reshape(groups, -1)
+    options = 1 if inputs.shape[1] == 1 or len(weight.axes[0]) == groups or not weight.tensor else 2
+    made = produce(state, weight, 0, 1, bias)
+    outputs = made.labels.reshape(groups, -1)
+    consume(state, source, source.labels, weight, bias, False)
+    state.sized.append((state.node, weight))
+    if options == 2 and state.choose(0, 2) == 0:
+        state.pin(weight.axes[1], "")  # cut group by group, not along the axis
+        state.grouped.append(Grouped(weight.tensor, inputs))
+        state.balance(list(inputs), "every group keeps equally many inputs")
+        state.balance(list(outputs), "every group keeps equally many outputs")
+        state.note(0, np.concatenate([inputs.ravel(), outputs.ravel()]), 2)
+        return made
+    state.pin(weight.axes[1], "a group goes whole")
+    units = inputs[:, 0]
+    for column in range(1, inputs.shape[1]):
+        state.join(units, inputs[:, column], "a group goes whole")
+    for column in range(outputs.shape[1]):
+        state.join(units, outputs[:, column], "a group goes whole, its outputs with its inputs")
+    return made
+
+
+def conv_transpose(
+    state: Walk,
+    x: Value,
+    weight: Value,
+    bias: Value | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Result:
+    """(N, C, ...) with a weight of (C, out / groups, ...)."""
+    spatial = weight.ndim - 2
+    channel = x.ndim - spatial - 1
+    for axis in (*x.axes[channel + 1 :], *weight.axes[2:]):
+        state.pin(axis, "slides over this axis")
+    source = x.axes[channel]
+    sources = [x, weight] if bias is None else [x, weight, bias]
+    shape = shape_of(state.node.meta["val"])
+    consume(state, source, weight.axes[0].labels, weight, bias, False)
+    mark(state, weight, 0)
+    if groups == 1:
+        made = produce(state, weight, 1, 1, bias)
+    elif len(source) == groups and shape[channel] == groups:
+        made = source.holds(0.0)
+        state.zero(Value((source,), "", weight.made_of), 0)
+        if bias is not None:
+            state.join(made, bias.axes[0], "adds a bias that cannot shrink")
+            state.zero(bias, 0)
+    else:
+        for each in (source, weight.axes[0], weight.axes[1]):
+            state.pin(each, "a transposed convolution with groups")
+        made = fixed(shape[channel])
+        if bias is not None:
+            state.pin(bias.axes[0], "a transposed convolution with groups")
+    return value_of([*passed(x.axes[:channel], bias is None), made, *map(fixed, shape[channel + 1 :])], sources)
+
+
+def matmul(state: Walk, a: Value, b: Value) -> Result:
+    """Matrices, or stacks of them."""
+    letters = "abcdefghijklmnop"
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError("matmul of a scalar")
+    left = letters[: max(a.ndim - 2, 0)] + ("xy" if a.ndim > 1 else "y")
+    right = letters[: max(b.ndim - 2, 0)] + ("yz" if b.ndim > 1 else "y")
+    deep = max(a.ndim, b.ndim) - 2
+    if a.ndim > 2 and a.ndim - 2 < deep:
+        left = letters[deep - (a.ndim - 2) : deep] + "xy"
+    if b.ndim > 2 and b.ndim - 2 < deep:
+        right = letters[deep - (b.ndim - 2) : deep] + "yz"
+    out = letters[: max(deep, 0)] + ("x" if a.ndim > 1 else "") + ("z" if b.ndim > 1 else "")
+    return contracted(state, [left, right], out, [a, b])
+
+
+def contracted(state: Walk, terms: list[str], out: str, values: list[Value]) -> Result:
+    """A sum of products. A letter of size 1 beside a larger one is broadcast."""
+    sizes: dict[str, int] = {}
+    for term, value in zip(terms, values, strict=True):
+        for letter, axis in zip(term, value.axes, strict=True):
+            sizes[letter] = max(sizes.get(letter, 1), len(axis))
+    made: dict[str, Axis] = {}
+    for letter, size in sizes.items():
+        parts = [
+            axis
+            for term, value in zip(terms, values, strict=True)
+            for each, axis in zip(term, value.axes, strict=True)
+            if each == letter and len(axis) == size
+        ]
+        for part in parts[1:]:
+            state.join(parts[0], part, "multiplies by something that cannot shrink")
+        labels = np.where(parts[0].labels == 0, 0, np.maximum.reduce([part.labels for part in parts]))
+        zero = np.logical_or.reduce([part.at == 0 for part in parts])
+        if letter not in out:
+            zero = zeros_summed(terms, values, letter, size)
+            state.pin(labels[~zero], "a removed index would add something that is not 0")
+        made[letter] = Axis(labels, np.where(zero, 0.0, np.nan))
+    for term, value in zip(terms, values, strict=True):
+        if value.made_of is None or len(terms) < 2:
+            continue
+        for position, letter in enumerate(term):
+            if letter in out:
+                state.zero(value, position)
+                argument = next((n for n in state.node.all_input_nodes if state.values[n] is value), None)
+                if argument is not None and value.axes[position].free:
+                    state.producers.append(Producer(state.node, argument, position, value.axes[position].labels))
+            else:
+                mark(state, value, position)
+    return value_of([made[letter] for letter in out], values)
+
+
+def zeros_summed(terms: list[str], values: list[Value], letter: str, size: int) -> NDArray[np.bool_]:
+    """Where an index that is summed over adds nothing once removed. Weights do not count: masking leaves those of
+    whoever reads the channels alone."""
+    zero = np.zeros(size, dtype=bool)
+    for term, value in zip(terms, values, strict=True):
+        for each, axis in zip(term, value.axes, strict=True):
+            if each == letter and len(axis) == size and value.made_of is None:
+                zero |= axis.at == 0
+    return zero
+
+
+def einsum(state: Walk, equation: str, operands: list[Value], *args: Any, **kwargs: Any) -> Result:
+    """torch.einsum; an ellipsis is written out first."""
+    equation = equation.replace(" ", "")
+    before, _, after = equation.partition("->")
+    terms = before.split(",")
+    spare = [c for c in "ABCDEFGHIJ" if c not in equation]
+    if "..." in equation:
+        most = max(v.ndim - len(t.replace("...", "")) for t, v in zip(terms, operands, strict=True) if "..." in t)
+        names = "".join(spare[:most])
+        filled = []
+        for term, value in zip(terms, operands, strict=True):
+            need = value.ndim - len(term.replace("...", ""))
+            filled.append(term.replace("...", names[most - need :] if need else ""))
+        terms, after = filled, after.replace("...", names)
+    if "->" not in equation:
+        joined = "".join(terms)
+        after = "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
+    if any(len(set(term)) != len(term) for term in terms):
+        raise ValueError("einsum of a diagonal")
+    return contracted(state, terms, after, operands)
+
+
+def addmm(state: Walk, bias: Value, a: Value, b: Value, **kwargs: Any) -> Result:
+    from prunelle.graph.rules.pointwise import pointwise
+
+    product = matmul(state, a, b)
+    assert isinstance(product, Value)
+    state.zero(bias, bias.ndim - 1)
+    return pointwise(state, product, bias)
+
+
+def attention(
+    state: Walk,
+    q: Value,
+    k: Value,
+    v: Value,
+    mask: Value | None = None,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **kwargs: Any,
+) -> Result:
+    """softmax(q k' / sqrt(d)) v with (..., tokens, d). Without a scale of its own, d sets it: q takes that back."""
+    for axis in (q.axes[-2], k.axes[-2], v.axes[-2]):
+        state.pin(axis, "attends over this axis")
+    state.join(q.axes[-1], k.axes[-1], "compares queries and keys")
+    dims = np.where(q.axes[-1].labels == 0, 0, np.maximum(q.axes[-1].labels, k.axes[-1].labels))
+    state.pin(dims[~((q.axes[-1].at == 0) | (k.axes[-1].at == 0))], "a removed index would add to what is compared")
+    if scale is None and (dims != 0).any():
+        source = state.node.args[0]
+        assert isinstance(source, fx.Node)
+        state.scaled_by_size.append((state.node, source, dims))
+    stacked = [value for value in (v, q, k) if value.ndim == v.ndim]
+    front = []
+    for position in range(v.ndim - 2):
+        size = max(len(value.axes[position]) for value in stacked)
+        parts = [value.axes[position] for value in stacked if len(value.axes[position]) == size]
+        for part in parts[1:]:
+            state.join(parts[0], part, "stacks heads")
+        if any(len(value.axes[position]) != size and part.free for value in stacked for part in parts):
+            for part in parts:
+                state.pin(part, "shares keys among heads")
+        labels = np.where(parts[0].labels == 0, 0, np.maximum.reduce([part.labels for part in parts]))
+        front.append(Axis(labels, np.where(v.axes[position].at == 0, 0.0, np.nan)) if size > 1 else fixed(1))
+    if mask is not None:
+        for back in range(1, mask.ndim + 1):
+            axis = mask.axes[-back]
+            if len(axis) == 1 or not (axis.free or back > 2):
+                continue
+            if back <= 2:
+                state.pin(axis, "attends over this axis")
+            else:
+                state.join(axis, front[-(back - 2)], "masks heads")
+        if mask.tensor:
+            for position in range(mask.ndim):
+                state.zero(mask, position)
+    out = v.axes[-1].holds(np.where(v.axes[-1].at == 0, 0.0, np.nan))
+    return value_of([*front, fixed(len(q.axes[-2])), out], [q, k, v])
+
+
+def embedding(state: Walk, weight: Value, indices: Value, *args: Any, **kwargs: Any) -> Result:
+    """Rows of a table by number: any row may be asked for."""
+    state.pin(weight.axes[0], "any row may be asked for")
+    made = produce(state, weight, 1, 0)
+    return value_of([*(fixed(n) for n in indices.shape), made], [weight, indices])

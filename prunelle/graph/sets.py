@@ -1,0 +1,167 @@
+"""From labels to what people prune: sets of units, each unit a channel with all that must go with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import nn
+
+from prunelle.graph.folds import Scale, Shift, scales, shifts
+from prunelle.graph.rules.table import RULES
+from prunelle.graph.ties import FIXED, Components, Labels, connected
+from prunelle.graph.trace import Graph, module_of, trace
+from prunelle.graph.walk import Producer, Walk, walk
+
+ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Set:
+    """Units that are pruned by one share. name: the first module that makes them. units: (n,) their labels.
+    producers: what makes them. cells: units that may stand in for each other; of every cell the same share goes."""
+
+    name: str
+    units: Labels
+    producers: tuple[Producer, ...]
+    cells: tuple[Labels, ...]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """what: the layer whose channels stay. why: the reasons."""
+
+    what: str
+    why: str
+
+
+@dataclass
+class Tied:
+    """A traced model, and what in it can go. frozen_types: modules whose own forward does not take other sizes."""
+
+    graph: Graph
+    state: Walk
+    components: Components
+    scales: list[Scale]
+    shifts: list[Shift]
+    sets: list[Set] = field(default_factory=list)
+    frozen: list[Frozen] = field(default_factory=list)
+
+
+def analyse(model: nn.Module, graph: Graph, stiff: dict[type, str] | None = None, skip: tuple[str, ...] = ()) -> Tied:
+    """Find all sets. stiff: types of modules whose forward has hard-wired sizes, with the reason. skip: paths of
+    modules whose channels are left alone."""
+    chosen: dict[tuple[str, int], int] = {}
+    for attempt in range(ROUNDS):
+        state = walk(graph, model, RULES, chosen)
+        freeze(state, stiff or {}, skip)
+        folded = scales(state)
+        components = balanced(state)
+        useless = [c for c in state.choices if not components.units(c.free).any()]
+        more = [c for c in useless if chosen.get(c.key, 0) + 1 < c.options]
+        if not more or attempt == ROUNDS - 1:
+            break
+        for choice in more:
+            chosen[choice.key] = chosen.get(choice.key, 0) + 1
+    ties = Tied(graph, state, components, folded, shifts(state))
+    gather(ties)
+    return ties
+
+
+def freeze(state: Walk, stiff: dict[type, str], skip: tuple[str, ...]) -> None:
+    """Pin what hard-wired forwards read, and what the user wants left alone."""
+    for node, value in state.sized:
+        module = state.modules.get(module_of(node))
+        if type(module) in stiff:
+            for axis in value.axes:
+                state.ties.pin(axis.labels, stiff[type(module)])
+    for producer in state.producers:
+        where = module_of(producer.node)
+        if any(where == one or where.startswith(f"{one}.") for one in skip):
+            state.ties.pin(producer.labels, f"{where}: is to be left alone")
+
+
+def balanced(state: Walk) -> Components:
+    """Components in which no part that must keep as many as others is pinned alone."""
+    while True:
+        components = state.ties.components()
+        changed = False
+        for balance in state.balances:
+            units = [components.units(part) for part in balance.parts]
+            free = [bool(u.any()) for u in units]
+            if any(free) and not all(free):
+                changed = True
+                for part in balance.parts:
+                    state.ties.pin(part, f"{balance.why}, and one of them cannot shrink")
+        if not changed:
+            return components
+
+
+def gather(ties: Tied) -> None:
+    """Fill in sets and frozen."""
+    state, components = ties.state, ties.components
+    edges = []
+    made = []
+    for producer in state.producers:
+        units = np.unique(components.units(producer.labels))
+        units = units[units != FIXED]
+        made.append(units)
+        if len(units) > 1:
+            edges.append((units[:-1], units[1:]))
+    for balance in state.balances:
+        units = np.unique(np.concatenate([components.units(part) for part in balance.parts]))
+        units = units[units != FIXED]
+        if len(units) > 1:
+            edges.append((units[:-1], units[1:]))
+    group = connected(len(components.root), edges)
+    by_group: dict[int, list[int]] = {}
+    for position, units in enumerate(made):
+        if len(units):
+            by_group.setdefault(int(group[units[0]]), []).append(position)
+        else:
+            ties.frozen.append(Frozen(*why_frozen(ties, state.producers[position])))
+    for members in by_group.values():
+        units = np.unique(np.concatenate([made[i] for i in members]))
+        name = place_of(ties, state.producers[members[0]])
+        if len(units) < 2:
+            ties.frozen.append(Frozen(name, "all its channels make a single unit, which must stay"))
+            continue
+        producers = tuple(state.producers[i] for i in members)
+        ties.sets.append(Set(name, units, producers, cells_of(state, components, units)))
+    ties.frozen = list(dict.fromkeys(ties.frozen))
+
+
+def place_of(ties: Tied, producer: Producer) -> str:
+    """The module that makes these channels, or the tensor when it has no module of its own."""
+    where = module_of(producer.node)
+    if producer.weight.name in ties.graph.tensors:
+        tensor = ties.graph.tensors[producer.weight.name]
+        return tensor.rpartition(".")[0] or tensor
+    return where or producer.node.name
+
+
+def why_frozen(ties: Tied, producer: Producer) -> tuple[str, str]:
+    units = np.unique(ties.components.root[producer.labels])
+    reasons = [why for unit in units.tolist() for why in ties.components.reasons.get(unit, [])]
+    counted = [why for why in dict.fromkeys(reasons) if why]
+    return place_of(ties, producer), "; ".join(counted[:3]) or "nothing says that it may shrink"
+
+
+def cells_of(state: Walk, components: Components, units: Labels) -> tuple[Labels, ...]:
+    """Units of a set by what they count for in every part that must stay balanced."""
+    columns = []
+    for balance in state.balances:
+        for part in balance.parts:
+            counts = np.bincount(components.units(part), minlength=len(components.root))[units]
+            if counts.any():
+                columns.append(counts)
+    if not columns:
+        return (units,)
+    _, which = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
+    which = which.reshape(-1)
+    return tuple(units[which == cell] for cell in range(which.max() + 1))
+
+
+def analysed(model: nn.Module, example_inputs: object) -> Tied:
+    """Trace and find all sets. Raises ModelError when the model cannot be traced."""
+    return analyse(model, trace(model, example_inputs))
