@@ -11,7 +11,7 @@ from torch import fx, nn
 from prunelle.graph.cuts import Attribute
 from prunelle.graph.folds import short
 from prunelle.graph.sets import Tied
-from prunelle.graph.trace import module_of, shape_of
+from prunelle.graph.trace import module_of
 from prunelle.graph.value import Axis, Value
 
 KNOWN = (
@@ -69,8 +69,12 @@ def told(
     runs: dict[tuple[int, ...], tuple[int, ...]] = {}
     if boldness == 1:
         for node, value in tied.state.values.items():
-            if module_of(node).startswith(path) and isinstance(value, Value):
-                for axis in value.axes:
+            where = module_of(node)
+            if where != path and not where.startswith(f"{path}." if path else ""):
+                continue
+            inside = [value, *(tied.state.values.get(each) for each in node.all_input_nodes)]
+            for each in inside:
+                for axis in each.axes if isinstance(each, Value) and not each.made_of else ():
                     if axis.free and kept(tied, axis, removed) != len(axis):
                         sizes.setdefault(len(axis), set()).add(kept(tied, axis, removed))
         return sizes, runs

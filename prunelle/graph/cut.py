@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunelle.graph.cuts import Cut
+from prunelle.graph.cuts import Cut, put_in_
 from prunelle.graph.sets import Tied
 
 
@@ -30,22 +30,24 @@ def tensor_cuts(tied: Tied, removed: np.ndarray) -> list[Cut]:
 
 @torch.no_grad()
 def mask_(model: nn.Module, tied: Tied, removed: np.ndarray) -> None:
-    """Mask in place what cutting would remove: every tensor that makes or scales removed channels is set to 0 there.
+    """Mask what cutting would remove: every tensor that makes or scales removed channels is 0 there, as a copy.
 
     Who reads the channels stays as it is, and so do the statistics of norms.
     """
     root = tied.components.root
     tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
     tensors |= dict(model.named_buffers(remove_duplicate=False))
+    changed: dict[int, Tensor] = {}
     for name, position, labels in tied.state.zeroed:
         wanted = np.unique(root[labels])
         wanted = wanted[removed[wanted]]
         if not len(wanted):
             continue
-        axes = tied.state.tensors[name].axes
-        for each, axis in enumerate(axes):
+        for each, axis in enumerate(tied.state.tensors[name].axes):
             if each != position and (position is not None or (name, each) in tied.state.weighted):
                 continue
             gone = np.flatnonzero(np.isin(root[axis.labels], wanted))
             if len(gone):
-                tensors[name].index_fill_(each, torch.from_numpy(gone), 0.0)
+                tensor = changed.setdefault(id(tensors[name]), tensors[name].detach().clone())
+                tensor.index_fill_(each, torch.from_numpy(gone), 0.0)
+    put_in_(model, changed)

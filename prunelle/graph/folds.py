@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from prunelle.graph.cuts import put_in_
 from prunelle.graph.ties import Components, Labels
 from prunelle.graph.trace import Graph, shape_of
 from prunelle.graph.value import At
@@ -24,10 +25,11 @@ MOVES = {
 @dataclass(frozen=True)
 class Scale:
     """Entries that a factor is folded into. entries: tensor name -> (n,) flat indices. dims: (n,) labels of the axis
-    whose size set the scale."""
+    whose size set the scale. power: 1 when the forward divides by its square root, -1 when it multiplies."""
 
     entries: dict[str, np.ndarray]
     dims: Labels
+    power: int = 1
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ def scales(state: Walk) -> list[Scale]:
     """One for each attention that takes its scale from the size of a head; where the queries' weights cannot be told
     apart, the size is pinned instead."""
     found = []
-    for node, source, dims in state.scaled_by_size:
+    for node, source, dims, power in state.scaled_by_size:
         entries = scalable(state.graph, source)
         if entries is None:
             state.node = node
             state.pin(dims, "takes its scale from this size, and no weight of the queries' own can take that back")
         else:
-            found.append(Scale(entries, dims))
+            found.append(Scale(entries, dims, power))
     return found
 
 
@@ -70,7 +72,9 @@ def scalable(graph: Graph, node: fx.Node) -> dict[str, np.ndarray] | None:
             return None
     kind = short(node)
     if kind in ("linear", "conv1d", "conv2d", "conv3d"):
-        parts = [node.args[i] if len(node.args) > i else node.kwargs.get(key) for i, key in ((1, "weight"), (2, "bias"))]
+        parts = [
+            node.args[i] if len(node.args) > i else node.kwargs.get(key) for i, key in ((1, "weight"), (2, "bias"))
+        ]
     elif kind == "batch_norm":
         parts = [node.args[1], node.args[2]]
         if parts[0] is None:
@@ -144,42 +148,40 @@ def of_parameters(graph: Graph, node: fx.Node, rows: np.ndarray) -> dict[str, np
     except LookupError:
         return None
     hit = np.unique(held[torch.from_numpy(rows)].numpy())
-    return {
-        name: hit[(hit >= start) & (hit < start + shapes[name])] - start for name, start in offsets.items()
-    }
+    return {name: hit[(hit >= start) & (hit < start + shapes[name])] - start for name, start in offsets.items()}
 
 
 def shifts(state: Walk) -> list[Shift]:
     """Biases that constants of removed channels are folded into."""
-    return [
-        Shift(c.weight.tensor, c.bias.tensor, c.labels, c.at) for c in state.consumers if c.bias is not None
-    ]
+    return [Shift(c.weight.tensor, c.bias.tensor, c.labels, c.at) for c in state.consumers if c.bias is not None]
 
 
 @torch.no_grad()
 def fold_(
-    model: nn.Module,
-    components: Components,
-    removed: np.ndarray,
-    to_scale: list[Scale],
-    to_shift: list[Shift],
-    masked: bool = False,
+    model: nn.Module, components: Components, removed: np.ndarray, to_scale: list[Scale], to_shift: list[Shift]
 ) -> None:
-    """Change a dense model's values, in place, so that it can lose what is removed. removed: (labels,) by unit.
+    """Change a dense model's values so that it can lose what is removed. removed: (labels,) by unit.
 
-    masked: only what a masked model needs too, which is nothing: its constants come in by themselves.
+    Its tensors are replaced by changed copies, never written to: a shell shares them with the original.
     """
     tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
     tensors |= dict(model.named_buffers(remove_duplicate=False))
+    changed: dict[int, Tensor] = {}
+
+    def writable(name: str) -> Tensor:
+        return changed.setdefault(id(tensors[name]), tensors[name].detach().clone().contiguous())
+
     for scale in to_scale:
         gone = removed[components.root[scale.dims]]
         if gone.any():
+            factor = float(((~gone).sum() / len(gone)) ** (0.5 * scale.power))
             for name, entries in scale.entries.items():
-                tensors[name].view(-1)[torch.from_numpy(entries)] *= float(np.sqrt((~gone).sum() / len(gone)))
+                writable(name).view(-1)[torch.from_numpy(entries)] *= factor
     for shift in to_shift:
         gone = removed[components.root[shift.labels]] & (shift.labels != 0)
         at = torch.from_numpy(np.where(gone, np.nan_to_num(shift.at), 0.0))
         if at.any():
-            weight = tensors[shift.weight]
+            weight = changed.get(id(tensors[shift.weight]), tensors[shift.weight]).detach()
             summed = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
-            tensors[shift.bias] += summed @ at.to(summed)
+            writable(shift.bias).add_(summed @ at.to(summed))
+    put_in_(model, changed)

@@ -48,13 +48,29 @@ class Tied:
     frozen: list[Frozen] = field(default_factory=list)
 
 
-def analyse(model: nn.Module, graph: Graph, stiff: dict[type, str] | None = None, skip: tuple[str, ...] = ()) -> Tied:
-    """Find all sets. stiff: types of modules whose forward has hard-wired sizes, with the reason. skip: paths of
-    modules whose channels are left alone."""
+@dataclass
+class Known:
+    """What running cut copies taught about types of modules. stiff: their forward has hard-wired sizes, with the
+    reason. rescaled: a factor in their forward is the square root of a size, and follows it. level: how boldly to
+    read their attributes, see graph.attributes."""
+
+    stiff: dict[type, str] = field(default_factory=dict)
+    rescaled: set[type] = field(default_factory=set)
+    level: dict[type, int] = field(default_factory=dict)
+
+
+def analyse(model: nn.Module, graph: Graph, learnt: Known | None = None, skip: tuple[str, ...] = ()) -> Tied:
+    """Find all sets. skip: paths of modules whose channels are left alone."""
+    learnt = learnt or Known()
     chosen: dict[tuple[str, int], int] = {}
     for attempt in range(ROUNDS):
         state = walk(graph, model, RULES, chosen)
-        freeze(state, stiff or {}, skip)
+        freeze(state, learnt.stiff, skip)
+        state.scaled_by_size += [
+            (node, source, dims, power)
+            for node, source, dims, power in state.roots
+            if type(state.modules.get(module_of(node))) in learnt.rescaled
+        ]
         folded = scales(state)
         components = balanced(state)
         useless = [c for c in state.choices if not components.units(c.free).any()]
@@ -114,6 +130,7 @@ def gather(ties: Tied) -> None:
         if len(units) > 1:
             edges.append((units[:-1], units[1:]))
     group = connected(len(components.root), edges)
+    parts = parts_by_group(state, components, group)
     by_group: dict[int, list[int]] = {}
     for position, units in enumerate(made):
         if len(units):
@@ -127,7 +144,7 @@ def gather(ties: Tied) -> None:
             ties.frozen.append(Frozen(name, "all its channels make a single unit, which must stay"))
             continue
         producers = tuple(state.producers[i] for i in members)
-        ties.sets.append(Set(name, units, producers, cells_of(state, components, units)))
+        ties.sets.append(Set(name, units, producers, cells_of(units, parts.get(int(group[units[0]]), []))))
     ties.frozen = list(dict.fromkeys(ties.frozen))
 
 
@@ -147,17 +164,26 @@ def why_frozen(ties: Tied, producer: Producer) -> tuple[str, str]:
     return place_of(ties, producer), "; ".join(counted[:3]) or "nothing says that it may shrink"
 
 
-def cells_of(state: Walk, components: Components, units: Labels) -> tuple[Labels, ...]:
-    """Units of a set by what they count for in every part that must stay balanced."""
-    columns = []
+def parts_by_group(state: Walk, components: Components, group: Labels) -> dict[int, list[tuple[Labels, Labels]]]:
+    """For each set, what its balances count: (units, how often) for every part."""
+    found: dict[int, list[tuple[Labels, Labels]]] = {}
     for balance in state.balances:
         for part in balance.parts:
-            counts = np.bincount(components.units(part), minlength=len(components.root))[units]
-            if counts.any():
-                columns.append(counts)
-    if not columns:
+            units, counts = np.unique(components.units(part), return_counts=True)
+            free = units != FIXED
+            if free.any():
+                found.setdefault(int(group[units[free][0]]), []).append((units[free], counts[free]))
+    return found
+
+
+def cells_of(units: Labels, parts: list[tuple[Labels, Labels]]) -> tuple[Labels, ...]:
+    """Units of a set by what they count for in every part that must stay balanced. units: (n,), ascending."""
+    if not parts:
         return (units,)
-    _, which = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
+    table = np.zeros((len(units), len(parts)), dtype=np.int64)
+    for column, (members, counts) in enumerate(parts):
+        table[np.searchsorted(units, members), column] = counts
+    _, which = np.unique(table, axis=0, return_inverse=True)
     which = which.reshape(-1)
     return tuple(units[which == cell] for cell in range(which.max() + 1))
 

@@ -3,17 +3,19 @@ each constant is."""
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from prunelle.errors import ModelError
-
-Inputs = tuple[Any, ...]
+from prunelle.graph.copies import Inputs, shell
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,11 @@ def trace(model: nn.Module, example_inputs: Any) -> Graph:
     the forward, as where it branches on a value.
     """
     inputs = as_inputs(example_inputs)
-    with evaluating(model):
+    copied = shell(model).eval()  # a forward may keep what it computes, and would keep tracers
+    with quiet():
         try:
             with torch.no_grad(), without_fast_path():
-                program = torch.export.export(model, inputs, strict=False)
+                program = torch.export.export(copied, inputs, strict=False)
         except Exception as error:  # a network may be anybody's code
             raise ModelError(
                 f"{type(model).__name__}: torch.export cannot trace its forward ({reason(error)}); nothing can be cut "
@@ -72,15 +75,16 @@ def reason(error: Exception) -> str:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode inside, each as it was afterwards."""
-    flags = {module: module.training for module in model.modules()}
+def quiet() -> Iterator[None]:
+    """Torch logs whole programs and warns of what a copy makes harmless; an error is told by its own message."""
+    disabled = logging.root.manager.disable
     try:
-        model.eval()
-        yield
+        logging.disable(logging.CRITICAL)
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        for module, flag in flags.items():
-            module.training = flag
+        logging.disable(disabled)
 
 
 @contextmanager

@@ -81,11 +81,15 @@ class Walk:
     producers: list[Producer] = field(default_factory=list)
     consumers: list[Consumer] = field(default_factory=list)
     grouped: list[Grouped] = field(default_factory=list)
+    costs: list[tuple[int, tuple[Labels, ...]]] = field(default_factory=list)
+    norms: list[tuple[str, Labels]] = field(default_factory=list)
     balances: list[Balance] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     zeroed: list[tuple[str, int | None, Labels]] = field(default_factory=list)
     weighted: set[tuple[str, int]] = field(default_factory=set)
-    scaled_by_size: list[tuple[fx.Node, fx.Node, Labels]] = field(default_factory=list)
+    scaled_by_size: list[tuple[fx.Node, fx.Node, Labels, int]] = field(default_factory=list)
+    roots: list[tuple[fx.Node, fx.Node, Labels, int]] = field(default_factory=list)
+    summed: dict[fx.Node, tuple[fx.Node, Labels]] = field(default_factory=dict)
     sized: list[tuple[fx.Node, Value]] = field(default_factory=list)
     node: fx.Node = field(init=False)
 
@@ -126,6 +130,11 @@ class Walk:
         """These parts must keep equally many, or the forward's own arithmetic no longer comes out."""
         if len(parts) > 1 and any((part != FIXED).any() for part in parts):
             self.balances.append(Balance(tuple(parts), f"{self.place}: {why}"))
+
+    def cost(self, macs: int, *axes: Axis | Labels) -> None:
+        """Multiply-adds of the current node, which fall with what is kept of these axes."""
+        labels = [axis.labels if isinstance(axis, Axis) else axis for axis in axes]
+        self.costs.append((int(macs), tuple(each for each in labels if (each != FIXED).any())))
 
     def choose(self, place: int, options: int) -> int:
         """Which of `options` to take at this place of the current node."""

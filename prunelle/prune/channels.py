@@ -1,111 +1,193 @@
-"""Structured pruning: whole channels, heads and units, with everything that is tied to them."""
+"""Structured pruning: whole channels, heads and units go, with everything that is tied to them."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prunelle.errors import ModelError, SettingError
+from prunelle.graph import costs
 from prunelle.graph.attributes import attributes
+from prunelle.graph.copies import as_type, own_, randomised
 from prunelle.graph.cut import tensor_cuts
-from prunelle.graph.cuts import Cuts, replay_
-from prunelle.graph.folds import fold_
-from prunelle.graph.prove import Proof, as_double, prove, randomised
-from prunelle.graph.sets import Frozen, Set, Tied, analyse
-from prunelle.graph.trace import Inputs, as_inputs, module_of, trace
+from prunelle.graph.cuts import Cuts
+from prunelle.graph.prove import Proof, cut_copy, prove
+from prunelle.graph.sets import Frozen, Known, Tied, analyse
+from prunelle.graph.trace import as_inputs, module_of, trace
+from prunelle.prune.channel_scores import l2_norm
+from prunelle.prune.channel_select import ChannelScope, Limits, Removed, per_set, reaching
+from prunelle.prune.unit_scores import RowScore, unit_scores
 
-ATTEMPTS = 24
-TOLERANCE = 1e-6
+ATTEMPTS = 30
+SHARES = {"channels": None, "macs": costs.macs, "params": costs.params}
 
 
 @dataclass(frozen=True)
 class ChannelPlan:
-    """What goes, before anything is touched. removed: (labels,) by unit of `tied`."""
+    """What goes, before anything is touched, and the proof that it can. removed: (labels,) True by unit of `tied`."""
 
-    tied: Tied
-    removed: np.ndarray
-    cuts: Cuts
-    frozen: tuple[Frozen, ...]
-    proof: Proof
+    tied: Tied = field(repr=False)
+    removed: Removed = field(repr=False)
+    cuts: Cuts = field(repr=False)
+    frozen: tuple[Frozen, ...] = field(repr=False)
+    proof: Proof = field(default_factory=lambda: Proof(0.0))
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """A cut copy of a model of the planned one's shapes, with its values."""
-        small = copy.deepcopy(model)
-        fold_(small, self.tied.components, self.removed, self.tied.scales, self.tied.shifts)
-        replay_(small, self.cuts)
-        return small
+        """A cut copy of a model of the planned one's shapes, with its values; the model stays as it was."""
+        return own_(cut_copy(model, self.tied, self.removed, self.cuts), model)
+
+    def prove(self, model: nn.Module, example_inputs: Any, dtype: torch.dtype = torch.float64) -> Proof:
+        """Cut against masked with the model's own values."""
+        dense = copy.deepcopy(model).to("cpu", dtype).eval()
+        return prove(dense, as_type(as_inputs(example_inputs), dtype), self.tied, self.removed, self.cuts)
 
 
-def prune_channels(model: nn.Module, example_inputs: Any, amount: float = 0.5, **settings: Any) -> nn.Module:
-    return plan_channels(model, example_inputs, amount, **settings).apply(model)
+def prune_channels(
+    model: nn.Module,
+    example_inputs: Any,
+    amount: float = 0.5,
+    *,
+    score: RowScore = l2_norm,
+    scope: ChannelScope = per_set,
+    of: str = "channels",
+    floor: int = 1,
+    multiple: int = 1,
+    skip: tuple[str, ...] = (),
+    seed: int = 0,
+) -> nn.Module:
+    """A smaller module of the same class, in which the share `amount` of the channels is gone. No training.
+
+    model: any nn.Module that torch.export can trace; it stays as it was. example_inputs: a tensor or a tuple of
+    positional arguments. score: of each row of a weight, see prune.channel_scores. scope: how amounts are spread, see
+    prune.channel_select. of: what `amount` is a share of: channels, macs or params. floor: channels that every set
+    keeps. multiple: kept widths are rounded up to a multiple. skip: paths of modules whose channels stay.
+    The result equals the model with those channels masked (set to 0 after their last norm), which is checked by
+    running both on random weights in float64; what cannot be cut is left whole, see `plan_channels(...).frozen`.
+    Raises ModelError when the model cannot be traced or nothing of it can be cut, SettingError.
+    """
+    found = plan_channels(
+        model,
+        example_inputs,
+        amount,
+        score=score,
+        scope=scope,
+        of=of,
+        floor=floor,
+        multiple=multiple,
+        skip=skip,
+        seed=seed,
+    )
+    return found.apply(model)
 
 
-def plan_channels(model: nn.Module, example_inputs: Any, amount: float = 0.5, seed: int = 0) -> ChannelPlan:
+def plan_channels(
+    model: nn.Module,
+    example_inputs: Any,
+    amount: float = 0.5,
+    *,
+    score: RowScore = l2_norm,
+    scope: ChannelScope = per_set,
+    of: str = "channels",
+    floor: int = 1,
+    multiple: int = 1,
+    skip: tuple[str, ...] = (),
+    seed: int = 0,
+) -> ChannelPlan:
+    """What `prune_channels` would do, as data: cuts by name, what is frozen and why, the proof."""
+    limits = Limits(floor, multiple)
+    if not 0 <= amount < 1:
+        raise SettingError(f"channels: amount is {amount}, must lie in [0, 1); to keep all, pass 0.")
+    if of not in SHARES:
+        raise SettingError(f"channels: amount is a share of {of!r}, must be one of {', '.join(SHARES)}.")
+
+    def select(tied: Tied) -> Removed:
+        scores = unit_scores(model, tied, score, seed)
+        measure = SHARES[of]
+        if measure is None:
+            return scope(tied, scores, amount, limits)
+        whole = measure(tied, np.zeros(len(scores), dtype=bool))
+        return reaching(tied, scores, scope, limits, 1 - amount, lambda r: measure(tied, r) / whole, of)
+
+    return plan(model, example_inputs, select, skip, seed)
+
+
+def plan(
+    model: nn.Module,
+    example_inputs: Any,
+    select: Callable[[Tied], Removed],
+    skip: tuple[str, ...] = (),
+    seed: int = 0,
+) -> ChannelPlan:
+    """Trace, find the sets, let `select` choose, and prove; freeze what the forward cannot follow, and again.
+
+    select: (ties) -> (labels,) True by unit that goes; called again whenever something had to be frozen.
+    """
     inputs = as_inputs(example_inputs)
+    check_skip(model, skip)
     graph = trace(model, inputs)
-    dense = randomised(model, seed)
-    doubles = as_double(inputs)
-    stiff: dict[type, str] = {}
-    level: dict[type, int] = {}
-    tied = analyse(model, graph)
+    learnt = Known()
+    dense, doubles = None, as_type(inputs)
+    proof = Proof(np.inf)
+    tied = analyse(model, graph, learnt, skip)
     for _ in range(ATTEMPTS):
-        removed = choose(model, tied, amount)
-        cuts = Cuts(tensors=tensor_cuts(tied, removed), attributes=attributes(tied, removed, level))
+        if not tied.sets:
+            raise ModelError(f"{type(model).__name__}: no channel can go ({told(tied)}).")
+        removed = select(tied)
+        cuts = Cuts(tensors=tensor_cuts(tied, removed), attributes=attributes(tied, removed, learnt.level))
         if not cuts.tensors:
-            raise ModelError("nothing can be cut: " + "; ".join(f"{f.what}: {f.why}" for f in tied.frozen[:5]))
+            return ChannelPlan(tied, removed, cuts, tuple(tied.frozen))
+        dense = randomised(model, seed) if dense is None else dense
         proof = prove(dense, doubles, tied, removed, cuts)
-        if proof.error <= TOLERANCE:
+        if proof.holds:
             return ChannelPlan(tied, removed, cuts, tuple(tied.frozen), proof)
-        if not soften(tied, proof, level, stiff):
+        if not learn(tied, proof, learnt):
             break
-        tied = analyse(model, graph, stiff)
-    raise ModelError(f"{type(model).__name__}: no cut of it could be proved right ({proof.why or proof.error}).")
+        tied = analyse(model, graph, learnt, skip)
+    raise ModelError(f"{type(model).__name__}: no cut of it could be proved right ({proof.why}).")
 
 
-def soften(tied: Tied, proof: Proof, level: dict[type, int], stiff: dict[type, str]) -> bool:
-    print('   soften', proof)
+def check_skip(model: nn.Module, skip: tuple[str, ...]) -> None:
+    """Raises SettingError for a path that no module has."""
+    paths = {path for path, _ in model.named_modules()}
+    for one in skip:
+        if one not in paths:
+            raise SettingError(f"channels: skip names {one!r}, the model has no module of this path.")
+
+
+def told(tied: Tied) -> str:
+    """The first reasons why nothing can go."""
+    said = [f"{one.what}: {one.why}" for one in tied.frozen if "what the model gives back" not in one.why]
+    return "; ".join(said[:3]) or "all it has goes straight to its output"
+
+
+def learn(tied: Tied, proof: Proof, learnt: Known) -> bool:
+    """Draw a lesson from a cut that failed: about the module to blame, or the nearest one around it that is told
+    sizes. Whether there was one to draw."""
     path = proof.where
     if path is None:
         return False
-    owners = {module_of(node) for node, v in tied.state.sized if any(tied.components.units(a.labels).any() for a in v.axes)}
+    free = {module_of(node) for node, value in tied.state.sized if any_free(tied, value)}
+    rooted = {module_of(node) for node, *_ in tied.state.roots}
     while True:
-        module = tied.state.modules[path]
-        if path in owners and type(module) not in stiff:
-            if level.get(type(module), 0) < 2:
-                level[type(module)] = level.get(type(module), 0) + 1
-            else:
-                stiff[type(module)] = f"{type(module).__name__}: its forward holds sizes that no attribute reaches ({proof.why})"
+        kind = type(tied.state.modules[path])
+        if not proof.raised and path in rooted and kind not in learnt.rescaled:
+            learnt.rescaled.add(kind)
+            return True
+        if path in free and kind not in learnt.stiff:
+            learnt.level[kind] = learnt.level.get(kind, 0) + 1
+            if learnt.level[kind] > 2:
+                learnt.stiff[kind] = f"{kind.__name__}'s forward holds sizes that no attribute reaches ({proof.why})"
             return True
         if not path:
             return False
         path = path.rpartition(".")[0]
 
 
-def choose(model: nn.Module, tied: Tied, amount: float) -> np.ndarray:
-    removed = np.zeros(len(tied.components.root), dtype=bool)
-    tensors = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
-    for one in tied.sets:
-        total = np.zeros(len(removed))
-        count = np.zeros(len(removed))
-        for producer in one.producers:
-            name = tied.graph.tensors.get(producer.weight.name)
-            if name is None:
-                continue
-            w = tensors[name].detach().movedim(producer.axis, 0).flatten(1)
-            s = (w.double() ** 2).sum(1).numpy()
-            s = s / max(s.mean(), 1e-30)
-            u = tied.components.root[producer.labels]
-            np.add.at(total, u, s)
-            np.add.at(count, u, 1)
-        score = total / np.maximum(count, 1)
-        for cell in one.cells:
-            n = min(int(amount * len(cell) + 1e-9), len(cell) - 1)
-            order = np.argsort(score[cell], kind="stable")
-            removed[cell[order[:n]]] = True
-    return removed
+def any_free(tied: Tied, value: Any) -> bool:
+    return any(tied.components.units(axis.labels).any() for axis in value.axes)

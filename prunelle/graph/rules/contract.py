@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,7 @@ def linear(state: Walk, x: Value, weight: Value, bias: Value | None = None) -> R
         state.balance([x.axes[-1].labels, *parts], "nn.MultiheadAttention is as wide inside as what it reads")
     made = produce(state, weight, 0, 1, bias)
     sources = [x, weight] if bias is None else [x, weight, bias]
+    state.cost(prod(x.shape) * len(made), x.axes[-1], made)
     return value_of([*passed(x.axes[:-1], bias is None), made], sources)
 
 
@@ -93,6 +95,8 @@ def conv(
     else:
         made = grouped(state, source, weight, bias, groups)
     shape = shape_of(state.node.meta["val"])
+    per_group = groups > 1 and not any(each.tensor == weight.tensor for each in state.grouped)
+    state.cost(prod(shape) * prod(weight.shape[1:]), made, *([] if per_group else [source]))
     sources = [x, weight] if bias is None else [x, weight, bias]
     return value_of([*passed(x.axes[:channel], bias is None), made, *map(fixed, shape[channel + 1 :])], sources)
 
@@ -156,6 +160,7 @@ def conv_transpose(
         made = fixed(shape[channel])
         if bias is not None:
             state.pin(bias.axes[0], "a transposed convolution with groups")
+    state.cost(prod(x.shape) * prod(weight.shape[1:]), made, *([source] if groups == 1 else []))
     return value_of([*passed(x.axes[:channel], bias is None), made, *map(fixed, shape[channel + 1 :])], sources)
 
 
@@ -194,6 +199,8 @@ def contracted(state: Walk, terms: list[str], out: str, values: list[Value]) -> 
         labels = np.where(parts[0].labels == 0, 0, np.maximum.reduce([part.labels for part in parts]))
         zero = np.logical_or.reduce([part.at == 0 for part in parts])
         if letter not in out:
+            first = state.node.all_input_nodes[0]
+            state.summed[state.node] = (first, labels)
             zero = zeros_summed(terms, values, letter, size)
             state.pin(labels[~zero], "a removed index would add something that is not 0")
         made[letter] = Axis(labels, np.where(zero, 0.0, np.nan))
@@ -208,6 +215,8 @@ def contracted(state: Walk, terms: list[str], out: str, values: list[Value]) -> 
                     state.producers.append(Producer(state.node, argument, position, value.axes[position].labels))
             else:
                 mark(state, value, position)
+    if len(terms) > 1:
+        state.cost(prod(sizes.values()), *made.values())
     return value_of([made[letter] for letter in out], values)
 
 
@@ -273,7 +282,7 @@ def attention(
     if scale is None and (dims != 0).any():
         source = state.node.args[0]
         assert isinstance(source, fx.Node)
-        state.scaled_by_size.append((state.node, source, dims))
+        state.scaled_by_size.append((state.node, source, dims, 1))
     stacked = [value for value in (v, q, k) if value.ndim == v.ndim]
     front = []
     for position in range(v.ndim - 2):
@@ -298,6 +307,9 @@ def attention(
         if mask.tensor:
             for position in range(mask.ndim):
                 state.zero(mask, position)
+    pairs = prod(q.shape[:-1]) * len(k.axes[-2])
+    state.cost(pairs * len(q.axes[-1]), *front, dims)
+    state.cost(pairs * len(v.axes[-1]), *front, v.axes[-1])
     out = v.axes[-1].holds(np.where(v.axes[-1].at == 0, 0.0, np.nan))
     return value_of([*front, fixed(len(q.axes[-2])), out], [q, k, v])
 

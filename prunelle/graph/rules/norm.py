@@ -16,6 +16,8 @@ def affine(state: Walk, axis: Axis, *tensors: Value | None) -> Axis:
         if tensor is not None:
             state.join(axis, tensor.axes[0], "has a value for each channel that cannot shrink")
             state.zero(tensor, 0)
+    if tensors and tensors[0] is not None and tensors[0].tensor:
+        state.norms.append((tensors[0].tensor, axis.labels))
     scaled = bool(tensors) and tensors[0] is not None and tensors[0].made_of is not None
     return axis.holds(np.where((axis.at == 0) | scaled, 0.0, np.nan))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import fx
 
 from prunelle.graph.value import At, Axis, Value, fixed, fixed_value, value_of
 from prunelle.graph.walk import Result, Walk, flat, shape_of
@@ -68,7 +69,24 @@ def pointwise(state: Walk, *args: Any, **kwargs: Any) -> Result:
         for value in values:
             for axis in range(value.ndim):
                 state.zero(value, axis)
+    note_root(state, args)
     return value_of(axes, values)
+
+
+def note_root(state: Walk, args: Any) -> None:
+    """Remember a factor that is the square root of a size that may shrink: the forward may work it out from there."""
+    if len(args) < 2 or not isinstance(args[1], float) or args[1] <= 0 or not isinstance(args[0], Value):
+        return
+    name = str(state.node.target).split(".")[1]
+    node = state.node.args[0]
+    assert isinstance(node, fx.Node)
+    candidates = [(node, axis.labels) for axis in args[0].axes[-1:]]
+    if node in state.summed:
+        candidates.append(state.summed[node])
+    for source, labels in candidates:
+        for power, value in ((1, len(labels) ** -0.5), (-1, len(labels) ** 0.5)):
+            if (labels != 0).any() and np.isclose(args[1], value, rtol=1e-6) and name in SCALES:
+                state.roots.append((state.node, source, labels, power if name.startswith("mul") else -power))
 
 
 def combined(state: Walk, args: Any, kwargs: Any, values: list[Value], parts: list[Axis], size: int) -> At:

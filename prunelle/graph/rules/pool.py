@@ -67,9 +67,7 @@ def im2col(state: Walk, x: Value, kernel: list[int], *args: Any) -> Result:
         state.pin(axis, "slides over this axis")
     rows = np.repeat(np.arange(len(x.axes[-3])), kernel[0] * kernel[1])
     channel = x.axes[-3].take(rows)
-    return value_of(
-        [*x.axes[:-3], channel.holds(np.where(channel.at == 0, 0.0, np.nan)), fixed(shape[-1])], [x]
-    )
+    return value_of([*x.axes[:-3], channel.holds(np.where(channel.at == 0, 0.0, np.nan)), fixed(shape[-1])], [x])
 
 
 def col2im(state: Walk, x: Value, size: list[int], kernel: list[int], *args: Any) -> Result:

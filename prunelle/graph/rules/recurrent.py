@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,12 @@ def recurrent(
             group = weights[position : position + each]
             state.join(source, group[0].axes[1], "reads channels")
             state.pin(source.labels[~(source.at == 0)], "a removed channel would come in as something that is not 0")
+            steps = prod(x.shape[:-1]) * len(group[0].axes[0])
+            state.cost(steps * len(source), source, group[0].axes[0])
             outputs.append(cell(state, group, gates, position))
             position += each
             units.append(outputs[-1].labels)
+            state.cost(steps * len(units[-1]), units[-1], group[0].axes[0])
         source = Axis(np.concatenate([o.labels for o in outputs]), np.concatenate([o.at for o in outputs]))
     state.balance(units, "all layers and directions keep equally many units")
     front = [fixed(len(axis)) for axis in x.axes[:-1]]

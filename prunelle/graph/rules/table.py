@@ -58,8 +58,17 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("adaptive_avg_pool3d", "adaptive_max_pool3d"), pool.adaptive_pool3d),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), pool.avg_pool),
     **dict.fromkeys(
-        ("upsample_bilinear2d", "upsample_nearest2d", "upsample_bicubic2d", "upsample_nearest1d", "upsample_linear1d",
-         "upsample_trilinear3d", "upsample_nearest3d", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa"),
+        (
+            "upsample_bilinear2d",
+            "upsample_nearest2d",
+            "upsample_bicubic2d",
+            "upsample_nearest1d",
+            "upsample_linear1d",
+            "upsample_trilinear3d",
+            "upsample_nearest3d",
+            "_upsample_bicubic2d_aa",
+            "_upsample_bilinear2d_aa",
+        ),
         pool.upsample,
     ),  # fmt: skip
     "grid_sampler": pool.sampled,
