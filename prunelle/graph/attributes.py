@@ -23,12 +23,14 @@ Sizes = dict[int, set[int]]
 
 def attributes(tied: Tied, removed: np.ndarray, level: dict[type, int]) -> list[Attribute]:
     """New values of all attributes that hold a size. removed: (labels,) by unit. level: how boldly to read the
-    attributes of a type of module: 0 the sizes its own operators are told, 1 every size that passes through, 2 none."""
+    attributes of a type of module: 0 the sizes that its own operators are told and that mean one axis only, 1 those
+    that other axes have too, 2 every size that passes through, 3 none."""
     found = list(known(tied, removed))
     said = {(a.module, a.name) for a in found}
+    told_any = owners(tied)
     for path, module in tied.state.modules.items():
         boldness = level.get(type(module), 0)
-        if boldness == 2 or path not in owners(tied):
+        if boldness == 3 or path not in told_any or isinstance(module, KNOWN):
             continue
         sizes, runs = told(tied, removed, path, boldness)
         for name, value in vars(module).items():
@@ -67,7 +69,7 @@ def told(
     """Sizes that the operators in one module's forward are told: old -> new, and runs of them."""
     sizes: Sizes = {}
     runs: dict[tuple[int, ...], tuple[int, ...]] = {}
-    if boldness == 1:
+    if boldness == 2:
         for node, value in tied.state.values.items():
             where = module_of(node)
             if where != path and not where.startswith(f"{path}." if path else ""):
@@ -85,7 +87,7 @@ def told(
         values = given if isinstance(given, list) else [given]
         for value in values:
             for axis in value.axes:
-                if axis.free:
+                if axis.free or boldness == 0:
                     sizes.setdefault(len(axis), set()).add(kept(tied, axis, removed))
         op = short(node)
         for axis in source.axes:
@@ -189,12 +191,17 @@ def sizes_of(tied: Tied, node: fx.Node, module: nn.Module, removed: np.ndarray) 
     if isinstance(module, nn.PReLU) and op == "prelu" and module.num_parameters > 1:
         return {"num_parameters": kept(tied, x.axes[1], removed)}
     if isinstance(module, nn.MultiheadAttention) and op == "linear":
-        embed = kept(tied, x.axes[-1], removed)
-        return {"embed_dim": embed, "kdim": embed, "vdim": embed, "head_dim": embed // module.num_heads}
+        path = module_of(node)
+        reads = [n for n in tied.graph.nodes if module_of(n) == path and short(n) == "linear"]
+        widths = [kept(tied, tied.state.values[n.args[0]].axes[-1], removed) for n in reads[:3]]  # type: ignore
+        embed = widths[0]
+        others = (embed, embed) if module._qkv_same_embed_dim else widths[1:]
+        return {"embed_dim": embed, "kdim": others[0], "vdim": others[1], "head_dim": embed // module.num_heads}
     if isinstance(module, nn.RNNBase):
         weights = node.args[2]
-        first = tied.state.values[weights[1]]  # type: ignore[index]
-        return {"input_size": kept(tied, x.axes[-1], removed), "hidden_size": kept(tied, first.axes[1], removed)}
+        rows = tied.state.values[weights[1]].axes[0]  # type: ignore[index]
+        hidden = kept(tied, rows, removed) * module.hidden_size // len(rows)
+        return {"input_size": kept(tied, x.axes[-1], removed), "hidden_size": hidden}
     return {}
 
 

@@ -111,8 +111,9 @@ def picked(node: fx.Node, channel: int, chain: list[fx.Node]) -> np.ndarray:
 
 def move(node: fx.Node, value: Any) -> Any:
     """A move of entries, made on another tensor of the same shape."""
-    kwargs = dict(node.kwargs)
-    return node.target(value, *node.args[1:], **kwargs)  # type: ignore[operator,misc]
+    if short(node) in ("view", "_unsafe_view"):  # the original may have been transposed, this one need not be
+        return value.reshape(node.args[1])
+    return node.target(value, *node.args[1:], **node.kwargs)  # type: ignore[operator,misc]
 
 
 def of_parameters(graph: Graph, node: fx.Node, rows: np.ndarray) -> dict[str, np.ndarray] | None:
@@ -147,7 +148,9 @@ def of_parameters(graph: Graph, node: fx.Node, rows: np.ndarray) -> dict[str, np
         held = value(node)
     except LookupError:
         return None
-    hit = np.unique(held[torch.from_numpy(rows)].numpy())
+    lands = np.zeros(total, dtype=bool)
+    lands[held[torch.from_numpy(rows)].numpy()] = True
+    hit = np.flatnonzero(lands)
     return {name: hit[(hit >= start) & (hit < start + shapes[name])] - start for name, start in offsets.items()}
 
 

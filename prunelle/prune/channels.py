@@ -17,14 +17,15 @@ from prunelle.graph.attributes import attributes
 from prunelle.graph.copies import as_type, own_, randomised
 from prunelle.graph.cut import tensor_cuts
 from prunelle.graph.cuts import Cuts
-from prunelle.graph.prove import Proof, cut_copy, prove
+from prunelle.graph.prove import Proof, cut_copy, prove, runs
 from prunelle.graph.sets import Frozen, Known, Tied, analyse
 from prunelle.graph.trace import as_inputs, module_of, trace
 from prunelle.prune.channel_scores import l2_norm
 from prunelle.prune.channel_select import ChannelScope, Limits, Removed, per_set, reaching
 from prunelle.prune.unit_scores import RowScore, unit_scores
 
-ATTEMPTS = 30
+ATTEMPTS = 40
+BOLDEST = 3
 SHARES = {"channels": None, "macs": costs.macs, "params": costs.params}
 
 
@@ -132,7 +133,8 @@ def plan(
     check_skip(model, skip)
     graph = trace(model, inputs)
     learnt = Known()
-    dense, doubles = None, as_type(inputs)
+    dtype = torch.float64
+    dense, doubles = None, as_type(inputs, dtype)
     proof = Proof(np.inf)
     tied = analyse(model, graph, learnt, skip)
     for _ in range(ATTEMPTS):
@@ -144,7 +146,11 @@ def plan(
             return ChannelPlan(tied, removed, cuts, tuple(tied.frozen))
         dense = randomised(model, seed) if dense is None else dense
         proof = prove(dense, doubles, tied, removed, cuts)
-        if proof.holds:
+        if proof.raised and dtype == torch.float64 and not runs(dense, doubles):
+            dtype = torch.float32
+            dense, doubles = randomised(model, seed, dtype), as_type(inputs, dtype)
+            proof = prove(dense, doubles, tied, removed, cuts)
+        if proof.holds(dtype):
             return ChannelPlan(tied, removed, cuts, tuple(tied.frozen), proof)
         if not learn(tied, proof, learnt):
             break
@@ -167,26 +173,34 @@ def told(tied: Tied) -> str:
 
 
 def learn(tied: Tied, proof: Proof, learnt: Known) -> bool:
-    """Draw a lesson from a cut that failed: about the module to blame, or the nearest one around it that is told
-    sizes. Whether there was one to draw."""
-    path = proof.where
-    if path is None:
+    """Draw a lesson from a cut that failed: about the module to blame, or else about the nearest one inside it or
+    around it that is told sizes. Whether there was one to draw."""
+    if proof.where is None:
         return False
     free = {module_of(node) for node, value in tied.state.sized if any_free(tied, value)}
     rooted = {module_of(node) for node, *_ in tied.state.roots}
-    while True:
+    for path in suspects(proof.where, free | rooted):
         kind = type(tied.state.modules[path])
         if not proof.raised and path in rooted and kind not in learnt.rescaled:
             learnt.rescaled.add(kind)
             return True
         if path in free and kind not in learnt.stiff:
             learnt.level[kind] = learnt.level.get(kind, 0) + 1
-            if learnt.level[kind] > 2:
+            if learnt.level[kind] > BOLDEST:
                 learnt.stiff[kind] = f"{kind.__name__}'s forward holds sizes that no attribute reaches ({proof.why})"
             return True
-        if not path:
-            return False
+    return False
+
+
+def suspects(where: str, told_sizes: set[str]) -> list[str]:
+    """Paths in the order in which they are to blame: the module itself, those inside it, those around it."""
+    inside = sorted(path for path in told_sizes if path.startswith(f"{where}." if where else "") and path != where)
+    around = []
+    path = where
+    while path:
         path = path.rpartition(".")[0]
+        around.append(path)
+    return [where, *inside, *around]
 
 
 def any_free(tied: Tied, value: Any) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 from torch import fx
 
 from prunelle.graph.ties import Labels
-from prunelle.graph.value import Axis, Value, fixed, value_of
-from prunelle.graph.walk import Producer, Result, Walk
+from prunelle.graph.value import Axis, Value, fixed, fixed_value, value_of
+from prunelle.graph.walk import Producer, Result, Walk, shape_of
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
@@ -34,9 +34,11 @@ def recurrent(
     each = (4 if has_biases else 2) + (1 if projected(weights, has_biases, num_layers * directions) else 0)
     for value in hidden if isinstance(hidden, list) else [hidden]:
         state.pin_all(value, "starts from a state of a fixed size")
+    rest = [fixed_value(shape_of(meta)) for meta in state.node.meta["val"]]
     if each in (3, 5):
         for value in (x, *weights):
             state.pin_all(value, "a recurrent layer with a projection")
+        return list(rest)
     source = x.axes[-1]
     units: list[Labels] = []
     position = 0
@@ -55,15 +57,10 @@ def recurrent(
         source = Axis(np.concatenate([o.labels for o in outputs]), np.concatenate([o.at for o in outputs]))
     state.balance(units, "all layers and directions keep equally many units")
     front = [fixed(len(axis)) for axis in x.axes[:-1]]
-    last = Value((*map(fixed, hidden_shape(x, num_layers * directions)), fixed(len(units[0]))))
     if state.node_uses_state():
         for labels in units:
             state.pin(labels, "its last state is used")
-    return [value_of([*front, source], [x]), *[last] * (2 if name == "lstm" else 1)]
-
-
-def hidden_shape(x: Value, rows: int) -> tuple[int, ...]:
-    return (rows, *x.shape[:1]) if x.ndim == 3 else (rows,)
+    return [value_of([*front, source], [x]), *rest[1:]]
 
 
 def projected(weights: list[Value], has_biases: bool, cells: int) -> bool:
