@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from prunelle.data.task import Task
 from prunelle.errors import ModelError, SettingError
 from prunelle.graph import costs
 from prunelle.graph.attributes import attributes
@@ -22,11 +23,10 @@ from prunelle.graph.sets import Frozen, Known, Tied, analyse
 from prunelle.graph.trace import as_inputs, module_of, trace
 from prunelle.prune.channel_scores import l2_norm
 from prunelle.prune.channel_select import ChannelScope, Limits, Removed, per_set, reaching
-from prunelle.prune.unit_scores import RowScore, unit_scores
+from prunelle.prune.unit_scores import RowScore, Scorer
 
 ATTEMPTS = 40
 BOLDEST = 3
-SHARES = {"channels": None, "macs": costs.macs, "params": costs.params}
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,15 @@ def prune_channels(
     multiple: int = 1,
     skip: tuple[str, ...] = (),
     seed: int = 0,
+    task: Task | None = None,
 ) -> nn.Module:
     """A smaller module of the same class, in which the share `amount` of the channels is gone. No training.
 
     model: any nn.Module that torch.export can trace; it stays as it was. example_inputs: a tensor or a tuple of
     positional arguments. score: of each row of a weight, see prune.channel_scores. scope: how amounts are spread, see
     prune.channel_select. of: what `amount` is a share of: channels, macs or params. floor: channels that every set
-    keeps. multiple: kept widths are rounded up to a multiple. skip: paths of modules whose channels stay.
+    keeps. multiple: kept widths are rounded up to a multiple. skip: paths of modules whose channels stay. task: where
+    training images come from, for the scores that look at them.
     The result equals the model with those channels masked (set to 0 after their last norm), which is checked by
     running both on random weights in float64; what cannot be cut is left whole, see `plan_channels(...).frozen`.
     Raises ModelError when the model cannot be traced or nothing of it can be cut, SettingError.
@@ -83,6 +85,7 @@ def prune_channels(
         multiple=multiple,
         skip=skip,
         seed=seed,
+        task=task,
     )
     return found.apply(model)
 
@@ -99,23 +102,41 @@ def plan_channels(
     multiple: int = 1,
     skip: tuple[str, ...] = (),
     seed: int = 0,
+    task: Task | None = None,
 ) -> ChannelPlan:
     """What `prune_channels` would do, as data: cuts by name, what is frozen and why, the proof."""
     limits = Limits(floor, multiple)
+    select = selector(Scorer(model, score, seed, task), amount, scope, of, limits)
+    return plan(model, example_inputs, select, skip, seed)
+
+
+def selector(
+    scorer: Scorer, amount: float, scope: ChannelScope, of: str, limits: Limits, before: float | None = None
+) -> Callable[[Tied], Removed]:
+    """How `plan` is told what goes. before: what the amount is a share of, where earlier cuts took some of it already;
+    None: what there is now. Raises SettingError."""
     if not 0 <= amount < 1:
         raise SettingError(f"channels: amount is {amount}, must lie in [0, 1); to keep all, pass 0.")
-    if of not in SHARES:
-        raise SettingError(f"channels: amount is a share of {of!r}, must be one of {', '.join(SHARES)}.")
+    if of not in SIZES:
+        raise SettingError(f"channels: amount is a share of {of!r}, must be one of {', '.join(SIZES)}.")
+    size = SIZES[of]
 
     def select(tied: Tied) -> Removed:
-        scores = unit_scores(model, tied, score, seed)
-        measure = SHARES[of]
-        if measure is None:
+        scores = scorer(tied)
+        if of == "channels" and before is None:
             return scope(tied, scores, amount, limits)
-        whole = measure(tied, np.zeros(len(scores), dtype=bool))
-        return reaching(tied, scores, scope, limits, 1 - amount, lambda r: measure(tied, r) / whole, of)
+        whole = size(tied, np.zeros(len(scores), dtype=bool)) if before is None else before
+        return reaching(tied, scores, scope, limits, 1 - amount, lambda r: size(tied, r) / whole, of)
 
-    return plan(model, example_inputs, select, skip, seed)
+    return select
+
+
+def num_units(tied: Tied, removed: Removed) -> float:
+    """Units of all sets that stay."""
+    return float(sum((~removed[one.units]).sum() for one in tied.sets))
+
+
+SIZES = {"channels": num_units, "macs": costs.macs, "params": costs.params}
 
 
 def plan(

@@ -52,13 +52,13 @@ def score_weights(
     return found
 
 
-def needed(score: Score, title: str) -> list[str]:
-    """Which of KNOWN the score takes. Raises SettingError for another parameter without a default."""
+def needed(score: Score, title: str, known: tuple[str, ...] = KNOWN) -> list[str]:
+    """Which of the known ones the score takes. Raises SettingError for another parameter without a default."""
     parameters = list(inspect.signature(score).parameters.values())[1:]
-    unknown = sorted(p.name for p in parameters if p.name not in KNOWN and p.default is p.empty)
+    unknown = sorted(p.name for p in parameters if p.name not in known and p.default is p.empty)
     if unknown:
-        raise SettingError(f"score {title}: asks for {unknown}, only {KNOWN} can be given.")
-    return [p.name for p in parameters if p.name in KNOWN]
+        raise SettingError(f"score {title}: asks for {unknown}, only {known} can be given.")
+    return [p.name for p in parameters if p.name in known]
 
 
 def mean_gradients(

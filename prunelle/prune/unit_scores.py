@@ -6,55 +6,59 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from prunelle.graph.sets import Tied
-from prunelle.graph.walk import Producer
+from prunelle.data.task import Task
+from prunelle.errors import ShapeError
+from prunelle.graph.sets import Tied, place_of
+from prunelle.prune.channel_evidence import KNOWN, Evidence
 from prunelle.prune.channel_select import UnitScores
+from prunelle.prune.statistics import needed
+from prunelle.seeds import generator as seeded
 
 RowScore = Callable[..., Tensor]
+"""(weight (n, ...), and by name any of channel_evidence.KNOWN) -> (n,) scores, higher = keep."""
 
 
-@torch.no_grad()
-def unit_scores(model: nn.Module, tied: Tied, score: RowScore, seed: int = 0) -> UnitScores:
-    """(labels,) the mean score of each unit's rows, after each weight's scores were divided by their mean.
+class Scorer:
+    """One score of one model, to be asked again whenever the sets have changed. Final.
 
-    score: (weight (n, ...)) -> (n,), higher = keep.
+    task: where training images come from, for the scores that look at them. Raises SettingError for a score that asks
+    for something unknown.
     """
-    tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
-    tensors |= dict(model.named_buffers(remove_duplicate=False))
-    total = np.zeros(len(tied.components.root))
-    count = np.zeros(len(total))
-    for one in tied.sets:
-        for producer in one.producers:
-            weight = weight_of(tied, producer, tensors).movedim(producer.axis, 0)
-            rows = score(weight).double().cpu().numpy()
-            mean = rows.mean()
-            units = tied.components.root[producer.labels]
-            np.add.at(total, units, rows / mean if mean > 0 else rows)
-            np.add.at(count, units, 1)
-    return total / np.maximum(count, 1)
+
+    def __init__(self, model: nn.Module, score: RowScore, seed: int = 0, task: Task | None = None) -> None:
+        self.score, self.seed = score, seed
+        self.title = getattr(score, "__name__", repr(score))
+        self.needs = needed(score, self.title, KNOWN)
+        self.evidence = Evidence(model, task, seed, self.title)
+
+    @torch.no_grad()
+    def __call__(self, tied: Tied) -> UnitScores:
+        """(labels,) the mean score of each unit's rows, after each weight's scores were divided by their mean."""
+        total = np.zeros(len(tied.components.root))
+        count = np.zeros(len(total))
+        generator = seeded(self.seed, "score")
+        for one in tied.sets:
+            for producer in one.producers:
+                weight = self.evidence.weight(tied, producer)
+                with torch.enable_grad():
+                    given = {need: self.evidence.given(need, tied, producer, generator) for need in self.needs}
+                rows = self.score(weight, **given)
+                if rows.shape != weight.shape[:1]:
+                    raise ShapeError(
+                        f"score {self.title}: gave {tuple(rows.shape)} for {place_of(tied, producer)}, must be one "
+                        f"number for each of its {len(weight)} rows."
+                    )
+                relative = rows.double().cpu().numpy()
+                mean = np.nanmean(relative) if not np.isnan(relative).all() else 0.0
+                known = ~np.isnan(relative)
+                units = tied.components.root[producer.labels]
+                np.add.at(total, units[known], (relative / mean if mean > 0 else relative)[known])
+                np.add.at(count, units[known], 1)
+        return total / np.maximum(count, 1)
 
 
-def weight_of(tied: Tied, producer: Producer, tensors: dict[str, Tensor]) -> Tensor:
-    """The weight as its operator gets it: a parameter, or what the forward makes of several."""
-    known: dict[fx.Node, object] = {}
-
-    def value(node: object) -> object:
-        if isinstance(node, (list, tuple)):
-            return [value(each) for each in node]
-        if not isinstance(node, fx.Node):
-            return node
-        if node not in known:
-            if node.name in tied.graph.tensors:
-                known[node] = tensors[tied.graph.tensors[node.name]].detach()
-            elif node.name in tied.graph.constants:
-                known[node] = tied.graph.constants[node.name]
-            else:
-                kwargs = {key: value(each) for key, each in node.kwargs.items()}
-                known[node] = node.target(*[value(each) for each in node.args], **kwargs)  # type: ignore[operator]
-        return known[node]
-
-    found = value(producer.weight)
-    assert isinstance(found, Tensor)
-    return found
+def unit_scores(model: nn.Module, tied: Tied, score: RowScore, seed: int = 0, task: Task | None = None) -> UnitScores:
+    """(labels,) the mean score of each unit's rows, after each weight's scores were divided by their mean."""
+    return Scorer(model, score, seed, task)(tied)
