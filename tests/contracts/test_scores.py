@@ -31,6 +31,7 @@ def public_scores() -> set:
                 value
                 for name, value in vars(module).items()
                 if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+                if next(iter(inspect.signature(value).parameters), None) == "weight"
             }
     return found
 

@@ -13,6 +13,9 @@ from tiny import conv_net, new_run, same_bits, small_task, state_of
 
 import prunelle
 from prunelle.prune.blocks import RemoveBlocks
+from prunelle.prune.channel_repairs import batch_norm_repair, least_squares_repair
+from prunelle.prune.channel_steps import PruneChannels, PruneChannelsGradually
+from prunelle.prune.group_sparse import GroupSparse
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
 from prunelle.runs import Run
 from prunelle.steps import Chain
@@ -29,9 +32,14 @@ EXAMPLES = {
     Retrain: Retrain(SETTINGS),
     PruneGradually: PruneGradually(0.8, SETTINGS, frequency=2),
     RemoveBlocks: RemoveBlocks(num=0),  # there are none in the network below
+    PruneChannels: PruneChannels(0.5),
+    PruneChannelsGradually: PruneChannelsGradually(
+        0.5, 2, SETTINGS, of="macs", repairs=(batch_norm_repair, least_squares_repair)
+    ),
+    GroupSparse: GroupSparse(0.1, SETTINGS),
     Chain: Chain((PruneWeights(0.5), Retrain(SETTINGS), PruneWeights(0.8, name="again"), Retrain(SETTINGS, "more"))),
 }
-STILL = {PruneWeights, RemoveBlocks}
+STILL = {PruneWeights, RemoveBlocks, PruneChannels}
 """Those that do not train."""
 ROOMS = ("steps", "train", "prune", "quantize", "tickets", "classwise", "anytime")
 
