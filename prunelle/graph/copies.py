@@ -55,11 +55,10 @@ def randomised(model: nn.Module, seed: int, dtype: torch.dtype = torch.float64) 
                     fresh = drawn(name, old, generator, dtype) if old.is_floating_point() else old.detach().cpu()
                     made[id(old)] = nn.Parameter(fresh, old.requires_grad)
                 setattr(module, name, made[id(old)])
-        for name, old in list(module._buffers.items()):
-            if old is None or not old.is_floating_point():
-                continue
-            statistic = name in ("running_mean", "running_var")
-            module._buffers[name] = drawn(name, old, generator, dtype) if statistic else old.to("cpu", dtype)
+        for name, buffer in list(module._buffers.items()):
+            if buffer is not None and buffer.is_floating_point():
+                statistic = name in ("running_mean", "running_var")
+                module._buffers[name] = drawn(name, buffer, generator, dtype) if statistic else buffer.to("cpu", dtype)
     return copied.eval()
 
 

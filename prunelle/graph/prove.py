@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from prunelle.graph.attributes import KNOWN
 from prunelle.graph.copies import shell
 from prunelle.graph.cut import mask_
 from prunelle.graph.cuts import Cuts, replay_
 from prunelle.graph.folds import fold_
+from prunelle.graph.known_layers import KNOWN
 from prunelle.graph.sets import Tied
 from prunelle.graph.trace import Inputs, module_of, without_fast_path
 from prunelle.graph.value import Value

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch import nn
+from torch import fx, nn
 
 from prunelle.graph.folds import Scale, Shift, scales, shifts
 from prunelle.graph.rules.table import RULES
 from prunelle.graph.ties import FIXED, Components, Labels, connected
-from prunelle.graph.trace import Graph, module_of, trace
+from prunelle.graph.trace import Graph, module_of
+from prunelle.graph.value import Value
 from prunelle.graph.walk import Producer, Walk, walk
 
 ROUNDS = 4
@@ -37,7 +38,7 @@ class Frozen:
 
 @dataclass
 class Tied:
-    """A traced model, and what in it can go. frozen_types: modules whose own forward does not take other sizes."""
+    """A traced model, and what in it can go."""
 
     graph: Graph
     state: Walk
@@ -46,6 +47,12 @@ class Tied:
     shifts: list[Shift]
     sets: list[Set] = field(default_factory=list)
     frozen: list[Frozen] = field(default_factory=list)
+
+    def tensor(self, node: fx.Node) -> Value:
+        """What is known of a node that gives one tensor."""
+        value = self.state.values[node]
+        assert isinstance(value, Value)
+        return value
 
 
 @dataclass
@@ -186,8 +193,3 @@ def cells_of(units: Labels, parts: list[tuple[Labels, Labels]]) -> tuple[Labels,
     _, which = np.unique(table, axis=0, return_inverse=True)
     which = which.reshape(-1)
     return tuple(units[which == cell] for cell in range(which.max() + 1))
-
-
-def analysed(model: nn.Module, example_inputs: object) -> Tied:
-    """Trace and find all sets. Raises ModelError when the model cannot be traced."""
-    return analyse(model, trace(model, example_inputs))

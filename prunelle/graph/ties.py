@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
+Removed = NDArray[np.bool_]
 FIXED = 0
 
 

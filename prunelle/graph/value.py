@@ -29,9 +29,9 @@ class Axis:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, where: object) -> Axis:
-        """The axis after an index or slice."""
-        return Axis(self.labels[where], self.at[where])  # type: ignore[index]
+    def take(self, where: slice | NDArray[np.int64]) -> Axis:
+        """The axis after a slice, or with these indices."""
+        return Axis(self.labels[where], self.at[where])
 
     def holds(self, at: At | float) -> Axis:
         """The same labels with other values at what is removed."""

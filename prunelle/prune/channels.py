@@ -14,7 +14,7 @@ from torch import nn
 from prunelle.data.task import Task
 from prunelle.errors import ModelError, SettingError
 from prunelle.graph import costs
-from prunelle.graph.attributes import attributes
+from prunelle.graph.attributes import BOLDEST, attributes
 from prunelle.graph.copies import as_type, own_, randomised
 from prunelle.graph.cut import tensor_cuts
 from prunelle.graph.cuts import Cuts
@@ -26,7 +26,6 @@ from prunelle.prune.channel_select import ChannelScope, Limits, Removed, per_set
 from prunelle.prune.unit_scores import RowScore, Scorer
 
 ATTEMPTS = 40
-BOLDEST = 3
 
 
 @dataclass(frozen=True)

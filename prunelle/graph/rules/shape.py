@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from prunelle.graph.rules.pointwise import unknown
 from prunelle.graph.value import Axis, Value, agree, fixed, value_of
@@ -35,7 +37,8 @@ def matched(before: Sequence[int], after: Sequence[int]) -> list[tuple[list[int]
     runs: list[tuple[list[int], list[int]]] = []
     i = j = 0
     while i < len(before) or j < len(after):
-        left, right = [], []
+        left: list[int] = []
+        right: list[int] = []
         a = b = 1
         while True:
             if i < len(before) and (a < b or (not left and (a == b))):
@@ -205,7 +208,7 @@ def pieces(state: Walk, x: Value, size: Any, dim: int = 0) -> Result:
     lengths = [shape_of(meta)[dim] for meta in state.node.meta["val"]]
     axis = x.axes[dim]
     bounds = np.cumsum([0, *lengths])
-    parts = [axis.take(slice(start, stop)) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    parts = [axis.take(slice(start, stop)) for start, stop in pairwise(bounds)]
     if axis.free:
         state.sized.append((state.node, x))
         state.balance([part.labels for part in parts if len(part) == lengths[0]], "cuts an axis into equal parts")
@@ -275,10 +278,18 @@ def pad(state: Walk, x: Value, widths: Sequence[int], mode: Any = "constant", va
 
 def padded(state: Walk, axis: Axis, before: int, after: int, filler: float) -> Axis:
     """Zeros at either end of an axis: as free as whatever they are added to if the forward can be told their number."""
-    from prunelle.graph.attributes import holds_pair
-
     tellable = filler == 0.0 and holds_pair(state.owner(), before, after)
     made = [state.ties.fresh(n) if tellable else np.zeros(n, dtype=np.int64) for n in (before, after)]
     state.sized.append((state.node, Value((axis,))))
     labels = np.concatenate([made[0], axis.labels, made[1]])
     return Axis(labels, np.concatenate([np.full(before, filler), axis.at, np.full(after, filler)]))
+
+
+def holds_pair(module: nn.Module | None, before: int, after: int) -> bool:
+    """Whether a module has an attribute that is these two numbers."""
+    own = {} if module is None else vars(module)
+    return any(
+        isinstance(value, (tuple, list)) and list(value) == [before, after]
+        for name, value in own.items()
+        if not name.startswith("_")
+    )

@@ -20,6 +20,10 @@ POINTWISE = (  # these are, but torch does not tag them so
     "tanhshrink", "threshold", "clamp", "square", "true_divide", "multiply", "subtract",
 )  # fmt: skip
 RESHAPES = ("reshape", "view", "_unsafe_view", "flatten", "unflatten", "squeeze", "reshape_as", "view_as")
+UPSAMPLES = (
+    "upsample_bilinear2d", "upsample_nearest2d", "upsample_bicubic2d", "upsample_nearest1d", "upsample_linear1d",
+    "upsample_trilinear3d", "upsample_nearest3d", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa",
+)  # fmt: skip
 REDUCES = (
     "sum", "mean", "amax", "amin", "max.dim", "min.dim", "max.default", "min.default", "median.dim", "var", "std",
     "linalg_vector_norm", "norm", "prod", "logsumexp", "all", "any", "var_mean", "std_mean",
@@ -57,20 +61,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("adaptive_avg_pool2d", "adaptive_max_pool2d"), pool.adaptive_pool2d),
     **dict.fromkeys(("adaptive_avg_pool3d", "adaptive_max_pool3d"), pool.adaptive_pool3d),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), pool.avg_pool),
-    **dict.fromkeys(
-        (
-            "upsample_bilinear2d",
-            "upsample_nearest2d",
-            "upsample_bicubic2d",
-            "upsample_nearest1d",
-            "upsample_linear1d",
-            "upsample_trilinear3d",
-            "upsample_nearest3d",
-            "_upsample_bicubic2d_aa",
-            "_upsample_bilinear2d_aa",
-        ),
-        pool.upsample,
-    ),  # fmt: skip
+    **dict.fromkeys(UPSAMPLES, pool.upsample),
     "grid_sampler": pool.sampled,
     "im2col": pool.im2col,
     "col2im": pool.col2im,
