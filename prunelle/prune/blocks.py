@@ -6,26 +6,25 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from prunelle.data.task import Task
 from prunelle.errors import ModelError, SettingError
 from prunelle.graph.cuts import Cuts, Replaced, replay_
 from prunelle.graph.residuals import Kind, Residual, evaluating, find_residuals
 from prunelle.graph.trace import as_inputs, reason
-from prunelle.measure.accuracy import Evaluation, evaluate
+from prunelle.measure.accuracy import Evaluation
 from prunelle.measure.latency import Timing, time_interleaved
 from prunelle.measure.macs import count_macs
-from prunelle.runs import Run
+from prunelle.measure.params import count_params
 
 Judge = Callable[[nn.Module], Evaluation]
 """How good a model is, on images that choices are made on."""
-Repair = Callable[[nn.Module], nn.Module]
-"""A model -> a better one, such as with batch norm estimated anew; the one it is given stays as it was."""
+Mend = Callable[[nn.Module, Cuts], nn.Module]
+"""(what is left, all cuts that led there) -> a better one, such as with batch norm estimated anew; the one it is given
+stays as it was."""
 Clock = Callable[[nn.Module, nn.Module], Timing]
 """(before, after) -> what after takes, its ratio against before."""
 BY: dict[Kind, Literal["identity", "nothing"]] = {"block": "identity", "link": "nothing"}
@@ -33,21 +32,25 @@ BY: dict[Kind, Literal["identity", "nothing"]] = {"block": "identity", "link": "
 
 @dataclass(frozen=True)
 class Trial:
-    """How removals are tried. kinds: what may go. repair, clock: None = not done. retry: of how many of the formerly
+    """How removals are tried. kinds: what may go. mend, clock: None = not done. retry: of how many of the formerly
     best the price is asked anew after each removal; None = all."""
 
     judge: Judge
-    repair: Repair | None = None
+    mend: Mend | None = None
     clock: Clock | None = None
     kinds: tuple[Kind, ...] = ("block",)
     retry: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.retry is not None and self.retry < 1:
+            raise SettingError(f"blocks: retry is {self.retry}, must be at least 1, or None to try all anew.")
 
 
 @dataclass(frozen=True)
 class Price:
     """What removing one module costs and saves when `num_gone` others are gone.
 
-    difference: see graph.residuals. top1, loss: of what is left, repaired. macs_saved: for the example inputs.
+    difference: see graph.residuals. top1, loss: of what is left, mended. macs_saved: for the example inputs.
     ms_saved: of the median; speedup: before / after. Both None where no clock was given.
     """
 
@@ -124,37 +127,34 @@ def check_runs(model: nn.Module, left: nn.Module, example_inputs: Any) -> None:
         raise ModelError(f"blocks: what would be left gives {tuple(found.shape)}, the model {tuple(wanted.shape)}.")
 
 
-def rank_blocks(model: nn.Module, example_inputs: Any, trial: Trial, num_gone: int = 0) -> tuple[Price, ...]:
+def rank_blocks(model: nn.Module, example_inputs: Any, trial: Trial) -> tuple[Price, ...]:
     """The price of removing each block or link alone, the smallest loss of top1 first.
 
     example_inputs: see plan_blocks; their batch is what MACs are counted for.
     """
     found = [one for one in find_residuals(model, example_inputs).found if one.kind in trial.kinds]
-    prices = [price_of(model, example_inputs, one, trial, num_gone) for one in found]
+    prices = [price_of(model, Cuts(), example_inputs, one, trial) for one in found]
     return tuple(sorted(prices, key=lambda price: (-price.top1, price.loss)))
 
 
-def price_of(model: nn.Module, example_inputs: Any, residual: Residual, trial: Trial, num_gone: int) -> Price:
+def price_of(model: nn.Module, gone: Cuts, example_inputs: Any, residual: Residual, trial: Trial) -> Price:
+    """model: with `gone` cut out already."""
     left = without(model, cuts_of(residual))
     inputs = as_inputs(example_inputs)
     timing = trial.clock(model, left) if trial.clock else None
-    judged = trial.judge(trial.repair(left) if trial.repair else left)
+    judged = trial.judge(trial.mend(left, gone.then(cuts_of(residual))) if trial.mend else left)
     return Price(
-        num_gone,
+        len(gone.replaced),
         residual.module,
         residual.kind,
         residual.difference,
         judged.top1,
         judged.loss,
         macs_saved=count_macs(model, inputs).total - count_macs(left, inputs).total,
-        params_saved=num_params(model) - num_params(left),
+        params_saved=count_params(model).params - count_params(left).params,
         ms_saved=timing.median_ms * ((timing.ratio or 1.0) - 1) if timing else None,
         speedup=timing.ratio if timing else None,
     )
-
-
-def num_params(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def choose_blocks(
@@ -182,7 +182,7 @@ def choose_blocks(
             )
         found.sort(key=lambda one: names.index(one.module) if one.module in names else len(names))
         again = found[: trial.retry] if names else found
-        prices = [price_of(left, example_inputs, one, trial, len(plan.taken)) for one in again]
+        prices = [price_of(left, plan.cuts, example_inputs, one, trial) for one in again]
         prices.sort(key=lambda price: order_of(price, top1 if macs is not None else None))
         names = [price.module for price in prices] + [name for name in names if name not in {p.module for p in prices}]
         plan, top1 = take(plan, prices), prices[0].top1
@@ -225,49 +225,3 @@ def race(runtime: Callable[[nn.Module, Tensor, int], Callable[[Tensor], Tensor]]
         return time_interleaved(calls, threads=1)[1]
 
     return clock
-
-
-@dataclass(frozen=True)
-class RemoveBlocks:
-    """Choose on val, take out, repair. macs, num, kinds, retry: see choose_blocks and Trial.
-
-    repair: (model, batches of augmented training images) -> model; None leaves it. num_images: what it is given.
-    """
-
-    macs: float | None = None
-    num: int | None = None
-    kinds: tuple[Kind, ...] = ("block",)
-    retry: int | None = 3
-    repair: Callable[[nn.Module, Sequence[Tensor]], nn.Module] | None = None
-    num_images: int = 1024
-    name: str = "blocks"
-
-    def __post_init__(self) -> None:
-        check_amount(self.macs, self.num)
-
-    def __call__(self, model: nn.Module, task: Task, run: Run) -> nn.Module:
-        plan = self.plan(model, task, run)
-        repair = self.repairing(task, run)
-        left = without(model, plan.cuts).to(run.device)
-        return repair(left) if repair is not None and plan.taken else left
-
-    def plan(self, model: nn.Module, task: Task, run: Run) -> Plan:
-        """What the step takes out of this model, and what everything that was tried costs."""
-        example = next(iter(task.val.epoch(1)))[0]
-        trial = Trial(
-            lambda net: evaluate(net, task.val, task.loss, task.metric),
-            self.repairing(task, run),
-            kinds=self.kinds,
-            retry=self.retry,
-        )
-        return choose_blocks(without(model, Cuts()).to(run.device), example, trial, macs=self.macs, num=self.num)
-
-    def repairing(self, task: Task, run: Run) -> Repair | None:
-        """The repair on images of its own, the same at each call."""
-        repair = self.repair
-        if repair is None:
-            return None
-        order, size = run.generator(self.name, "order"), min(self.num_images, 128)
-        epoch = task.train.epoch(size, order=order, augment=lambda number: run.generator(self.name, "augment", number))
-        batches = [images for images, _ in islice(epoch, -(-self.num_images // size))]
-        return lambda model: repair(model, batches)

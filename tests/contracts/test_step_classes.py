@@ -12,7 +12,7 @@ import torch
 from tiny import conv_net, new_run, same_bits, small_task, state_of
 
 import prunelle
-from prunelle.prune.blocks import RemoveBlocks
+from prunelle.prune.block_steps import RemoveBlocks
 from prunelle.prune.channel_repairs import batch_norm_repair, least_squares_repair
 from prunelle.prune.channel_steps import PruneChannels, PruneChannelsGradually
 from prunelle.prune.group_sparse import GroupSparse

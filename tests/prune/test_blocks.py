@@ -1,13 +1,12 @@
-"""prune/blocks.py: plans, prices, the order of removals, the step."""
+"""prune/blocks.py: plans, prices, the order of removals."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from tiny import CLASSES, new_run, same_bits, seeded, small_task, state_of
+from tiny import same_bits, seeded, state_of
 from torch import nn
 
 from prunelle.errors import ModelError, SettingError
@@ -16,10 +15,11 @@ from prunelle.measure.accuracy import Evaluation
 from prunelle.measure.latency import Timing
 from prunelle.models.load import build
 from prunelle.models.save import Builder, load, save
-from prunelle.prune.blocks import RemoveBlocks, Trial, choose_blocks, plan_blocks, race, rank_blocks, without
+from prunelle.prune.blocks import Trial, choose_blocks, plan_blocks, race, rank_blocks, without
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+RESNET20 = Builder(spec="resnet20", input_shape=[3, 32, 32], num_classes=10)
 IMAGE = torch.ones(1, 3, 32, 32)
 
 
@@ -86,12 +86,15 @@ def test_milliseconds_come_from_the_clock():
 def test_a_repair_comes_before_the_judge_and_is_not_kept():
     seen = []
 
-    def repair(model):
+    def mend(model, cuts):
+        assert [one.module for one in cuts.replaced] == [name for name, child in model.named_children() if same(child)]
         seen.append(model)
         return net(1, 2, 8)  # as good as new
 
-    assert {price.top1 for price in rank_blocks(net(1, 2, 8), X, Trial(judge, repair))} == {1.0}
-    assert len(seen) == 3 and all(any(map(same, model)) for model in seen)
+    assert {price.top1 for price in rank_blocks(net(1, 2, 8), X, Trial(judge, mend))} == {1.0}
+    assert len(seen) == 3
+    choose_blocks(net(1, 2, 8), X, Trial(judge, mend), num=2)
+    assert len(seen) == 3 + 3 + 2
 
 
 def test_removals_follow_the_least_loss_by_number():
@@ -153,9 +156,12 @@ def test_what_cannot_be_reached_is_refused():
 )
 def test_amounts_are_checked_at_the_door(amount, why):
     with pytest.raises(SettingError, match=why):
-        RemoveBlocks(**amount)
-    with pytest.raises(SettingError, match=why):
         choose_blocks(net(1), X, Trial(judge), **amount)
+
+
+def test_none_to_try_anew_is_refused():
+    with pytest.raises(SettingError, match="retry is 0, must be at least 1, or None"):
+        Trial(judge, retry=0)
 
 
 def test_nothing_asked_changes_nothing():
@@ -218,19 +224,15 @@ def test_saved_and_loaded_bit_for_bit_and_trained_on(tmp_path):
     model = seeded(lambda: build("resnet20")).eval()
     cuts = plan_blocks(model, IMAGE, ["layer1.1", "layer3.2", "layer2.0.shortcut"])
     left = without(model, cuts)
-    save(left, tmp_path, builder=Builder(spec="resnet20", input_shape=[3, 32, 32], num_classes=10), cuts=cuts)
+    save(left, tmp_path, builder=RESNET20, cuts=cuts)
     again = load(tmp_path)
     x = torch.randn(3, 3, 32, 32)
     assert same_bits(state_of(again), state_of(left)) and torch.equal(again(x), left(x))
     more = plan_blocks(again, IMAGE, ["layer2.2"])
-    save(without(again, more), tmp_path, builder=load_builder(), cuts=cuts.then(more))
+    save(without(again, more), tmp_path, builder=RESNET20, cuts=cuts.then(more))
     assert torch.equal(load(tmp_path)(x), without(again, more)(x))
     left.train()(x).sum().backward()
     assert all(p.grad is not None for p in left.parameters())
-
-
-def load_builder():
-    return Builder(spec="resnet20", input_shape=[3, 32, 32], num_classes=10)
 
 
 def test_the_clock_runs_both_in_turns():
@@ -240,32 +242,3 @@ def test_the_clock_runs_both_in_turns():
 
     timing = race(runtime, X)(net(1, 2), net(1))
     assert timing.ratio is not None and timing.num_samples >= 30
-
-
-class Residual(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2)
-
-    def forward(self, x):
-        return x + self.norm(self.conv(x))
-
-
-def residual_net():
-    return seeded(lambda: nn.Sequential(Residual(), Residual(), nn.Flatten(), nn.Linear(72, CLASSES)))
-
-
-def test_the_step_chooses_cuts_and_repairs(tmp_path):
-    model, task, seen = residual_net(), small_task(augmented=True), []
-
-    def repair(left, batches):
-        seen.append(torch.cat(list(batches)))
-        return left
-
-    step = RemoveBlocks(num=1, repair=repair, num_images=20)
-    before = state_of(model)
-    left = step(model, task, new_run(tmp_path))
-    assert sum(map(same, left)) == 1 and same_bits(state_of(model), before)
-    assert len(seen) == 3 and all(torch.equal(images, seen[0]) for images in seen) and len(seen[0]) == 20
-    assert same_bits(state_of(without(model, step.plan(model, task, new_run(tmp_path)).cuts)), state_of(left))
-    assert same_bits(state_of(replace(step, num=0)(model, task, new_run(tmp_path))), before)
