@@ -21,7 +21,8 @@ from prunelle.graph.copies import Inputs, shell
 @dataclass(frozen=True)
 class Graph:
     """nodes: in the order they run. tensors: placeholder name -> the parameter's or buffer's name in the model.
-    constants: placeholder name -> a tensor that belongs to no module. inputs, outputs: the names of nodes."""
+    constants: placeholder name -> a tensor that belongs to no module. inputs, outputs: the names of nodes. parameters:
+    which of the tensors are no buffers."""
 
     nodes: tuple[fx.Node, ...]
     tensors: dict[str, str]
@@ -29,6 +30,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     module: fx.GraphModule
+    parameters: frozenset[str]
 
 
 def as_inputs(example_inputs: Any) -> Inputs:
@@ -65,6 +67,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Graph:
         tuple(str(name) for name in signature.user_inputs),
         outputs,
         program.graph_module,
+        frozenset(signature.inputs_to_parameters.values()),
     )
 
 
