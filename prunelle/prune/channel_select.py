@@ -49,17 +49,20 @@ def per_layer(tied: Tied, scores: UnitScores, amount: float, limits: Limits) -> 
     """The same share of every layer, also where layers of one set overlap only in part."""
     removed = np.zeros(len(scores), dtype=bool)
     for one in tied.sets:
-        table = np.stack([np.isin(one.units, tied.components.units(p.labels)) for p in one.producers], 1)
-        own = {tuple(row) for row in table.tolist()}
-        cells = [cell[rows] for cell in one.cells for row in own if (rows := member(one, cell, table, row)).any()]
-        for cell in cells:
-            remove(removed, cell, scores, amount, len(cells), limits)
-    return rebalanced(tied, scores, floored(tied, scores, removed, limits.floor))
+        for part in parts(tied, one):
+            remove(removed, part, scores, amount, len(one.cells), limits.floor)
+    return finished(tied, scores, removed, limits)
 
 
-def member(one: Set, cell: NDArray[np.int64], table: NDArray[np.bool_], row: tuple[bool, ...]) -> NDArray[np.bool_]:
-    """Which units of a cell belong to just these layers."""
-    return (table[np.searchsorted(one.units, cell)] == row).all(1)
+def parts(tied: Tied, one: Set) -> list[NDArray[np.int64]]:
+    """The cells of a set, each split into units that belong to just the same layers."""
+    table = np.stack([np.isin(one.units, tied.components.units(p.labels)) for p in one.producers], 1)
+    _, pattern = np.unique(table, axis=0, return_inverse=True)
+    pattern = pattern.reshape(-1)
+    found = [
+        cell[pattern[np.searchsorted(one.units, cell)] == each] for cell in one.cells for each in np.unique(pattern)
+    ]
+    return [part for part in found if len(part)]
 
 
 def chosen(tied: Tied, scores: UnitScores, amounts: dict[str, float], limits: Limits) -> Removed:
@@ -67,20 +70,35 @@ def chosen(tied: Tied, scores: UnitScores, amounts: dict[str, float], limits: Li
     removed = np.zeros(len(scores), dtype=bool)
     for one in tied.sets:
         for cell in one.cells:
-            remove(removed, cell, scores, amounts.get(one.name, 0.0), len(one.cells), limits)
-    return rebalanced(tied, scores, floored(tied, scores, removed, limits.floor))
+            remove(removed, cell, scores, amounts.get(one.name, 0.0), len(one.cells), limits.floor)
+    return finished(tied, scores, removed, limits)
 
 
 def remove(
-    removed: Removed, cell: NDArray[np.int64], scores: UnitScores, amount: float, num_cells: int, limits: Limits
+    removed: Removed, cell: NDArray[np.int64], scores: UnitScores, amount: float, num_cells: int, floor: int
 ) -> None:
     """Mark the lowest of a cell, in place."""
-    step = limits.multiple // gcd(limits.multiple, num_cells)
     keep = len(cell) - int(amount * len(cell) + 1e-9)
-    keep = max(keep, -(-limits.floor // num_cells), 1)
-    keep = min(-(-keep // step) * step, len(cell))
+    keep = min(max(keep, -(-floor // num_cells), 1), len(cell))
     order = np.argsort(scores[cell], kind="stable")
     removed[cell[order[: len(cell) - keep]]] = True
+
+
+def finished(tied: Tied, scores: UnitScores, removed: Removed, limits: Limits) -> Removed:
+    """With floors, multiples and balances kept."""
+    removed = rounded(tied, scores, floored(tied, scores, removed, limits.floor), limits.multiple)
+    return rebalanced(tied, scores, removed)
+
+
+def rounded(tied: Tied, scores: UnitScores, removed: Removed, multiple: int) -> Removed:
+    """Give back the best until every layer's width is a multiple, also where layers of one set overlap in part."""
+    removed = removed.copy()
+    for one in tied.sets:
+        step = multiple // gcd(multiple, len(one.cells))
+        for part in parts(tied, one) if step > 1 else ():
+            kept = int((~removed[part]).sum())
+            give_back(removed, part, scores, min(-(-kept // step) * step, len(part)) - kept)
+    return removed
 
 
 def floored(tied: Tied, scores: UnitScores, removed: Removed, floor: int) -> Removed:
