@@ -9,6 +9,7 @@ import typer
 
 from prunelle.cli.compare import compare
 from prunelle.cli.doctor import doctor
+from prunelle.cli.inspect import inspect
 from prunelle.cli.measure import measure
 from prunelle.cli.prune import prune
 from prunelle.cli.quickstart import quickstart
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="Prune a network and measure the file you ship.",
     rich_markup_mode=None,
 )
-for verb in (quickstart, measure, train, prune, run, report, compare, doctor):
+for verb in (quickstart, inspect, measure, train, prune, run, report, compare, doctor):
     app.command()(verb)
 
 

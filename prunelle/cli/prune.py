@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from prunelle.cli import options as o
+from prunelle.cli.channels import cut_and_tell
 from prunelle.cli.experiment import carry_out
+from prunelle.errors import SettingError
 
-Sparsity = Annotated[float, typer.Option("--sparsity", help="Share of the prunable weights to zero, in [0, 1).")]
-Score = Annotated[str, typer.Option("--score", help="magnitude, magnitude_times_gradient or random.")]
-Scope = Annotated[str, typer.Option("--scope", help="global: one threshold for all; layer: the same share in each.")]
-Epochs = Annotated[int, typer.Option("--epochs", help="Epochs of training while sparsity rises; 0 = one shot.")]
+Sparsity = Annotated[float | None, typer.Option("--sparsity", help="Zero this share of the weights, in [0, 1).")]
+Channels = Annotated[float | None, typer.Option("--channels", help="Cut out this share of the channels, in [0, 1).")]
+Of = Annotated[str | None, typer.Option("--of", help="What --channels is a share of: channels, macs or params.")]
+Score = Annotated[
+    str | None,
+    typer.Option(
+        "--score",
+        help="Weights: magnitude, magnitude_times_gradient, random. Channels: l2, l1, fpgm, bn_scale, taylor, apoz, "
+        "activation, random. The first is the default.",
+    ),
+]
+Scope = Annotated[
+    str | None,
+    typer.Option(
+        "--scope",
+        help="global: one threshold for all; layer: the same share in each; set: in each set of tied channels. "
+        "Default: global for weights, set for channels.",
+    ),
+]
+Floor = Annotated[int | None, typer.Option("--floor", help="Channels that every set keeps; default 1.")]
+Multiple = Annotated[int | None, typer.Option("--multiple", help="Round kept widths up to a multiple of this.")]
+Skip = Annotated[list[str] | None, typer.Option("--skip", help="Path of a module to leave alone; may be repeated.")]
+Repair = Annotated[
+    str | None, typer.Option("--repair", help="bn: norms measured anew; lsq: layers solved anew; or bn,lsq.")
+]
+Verify = Annotated[bool, typer.Option("--verify", help="Hold the cut network against the masked one in float64.")]
+Epochs = Annotated[
+    int | None, typer.Option("--epochs", help="Epochs of training: default 10 with --sparsity, 0 with --channels.")
+]
 Words = Annotated[list[str] | None, typer.Option("--set", help="key=value of the training, such as lr=0.001.")]
+DataOrNone = Annotated[
+    str | None,
+    typer.Option(
+        "--data", help="digits, mnist, fashion-mnist, cifar10, cifar100, a folder or a .npz; channels can do without."
+    ),
+]
+
+AMOUNTS = ("--sparsity", "--channels")
+ONLY_CHANNELS = ("--of", "--floor", "--multiple", "--skip", "--repair", "--verify")
 
 
 def prune(
     model: o.Model,
-    data: o.Data,
-    sparsity: Sparsity,
     out: o.Out,
-    score: Score = "magnitude",
-    scope: Scope = "global",
-    epochs: Epochs = 10,
+    sparsity: Sparsity = None,
+    channels: Channels = None,
+    data: DataOrNone = None,
+    of: Of = None,
+    score: Score = None,
+    scope: Scope = None,
+    floor: Floor = None,
+    multiple: Multiple = None,
+    skip: Skip = None,
+    repair: Repair = None,
+    verify: Verify = False,
+    epochs: Epochs = None,
     weights: o.Weights = None,
     input: o.Input = None,
     set: Words = None,
@@ -35,17 +79,44 @@ def prune(
     json: o.Json = False,
     dry_run: o.DryRun = False,
 ) -> None:
-    """Prune a trained network while training on, and measure the saved result beside the dense one."""
-    from prunelle.recipes.single import prune_recipe
+    """Zero weights or cut out channels of a trained network, and measure the saved result beside the dense one."""
+    amount = the_one({"--sparsity": sparsity, "--channels": channels})
+    place: dict[str, Any] = {"device": device, "threads": threads, "trust": trust, "as_json": json, "dry_run": dry_run}
+    if amount == "--sparsity":
+        of_channels = (of, floor, multiple, skip, repair, verify or None)
+        refuse(amount, dict(zip(ONLY_CHANNELS, of_channels, strict=True)))
+        if data is None:
+            raise SettingError("--sparsity: zeros weights while training, which needs --data; pass it.")
+        from prunelle.recipes.single import prune_recipe
 
-    carry_out(
-        prune_recipe(model, data, weights, o.shape(input), sparsity, score, scope, epochs, seed, o.settings(set)),
-        out,
-        data_dir=data_dir,
-        device=device,
-        threads=threads,
-        workers=1,
-        trust=trust,
-        as_json=json,
-        dry_run=dry_run,
+        assert sparsity is not None
+        words = (sparsity, score or "magnitude", scope or "global", 10 if epochs is None else epochs)
+        recipe = prune_recipe(model, data, weights, o.shape(input), *words, seed, o.settings(set))
+        carry_out(recipe, out, data_dir=data_dir, workers=1, **place)
+        return
+    from prunelle.recipes.single import channels_stage
+
+    stage = channels_stage(
+        {"amount": channels, "of": of, "score": score, "scope": scope, "floor": floor, "multiple": multiple}
+        | {"skip": skip, "repair": repair and repair.split(",")}
     )
+    if data is None:
+        refuse("--channels without --data", {"--epochs": epochs, "--set": set, "--data-dir": data_dir})
+    cut_and_tell(model, stage, weights, o.shape(input), seed, out, verified=verify, **place)
+
+
+def the_one(amounts: Mapping[str, object]) -> str:
+    """The option of which there must be exactly one. Raises SettingError."""
+    given = [name for name, value in amounts.items() if value is not None]
+    if not given:
+        raise SettingError(f"prune: says not how much; pass one of {', '.join(amounts)}.")
+    if len(given) > 1:
+        raise SettingError(f"{' and '.join(given)}: exclude each other; pass one of them.")
+    return given[0]
+
+
+def refuse(where: str, options: Mapping[str, object]) -> None:
+    """Raises SettingError for an option that would do nothing."""
+    for name, value in options.items():
+        if value is not None:
+            raise SettingError(f"{name}: does nothing with {where}; leave it out.")

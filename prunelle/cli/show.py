@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,18 @@ def print_outcome(summary: str, rows: list[dict], files: list[dict], as_json: bo
     print(summary)
     for file in files:
         print(f"{file['what']}: {file['path']} ({file['bytes']:,} bytes)")
+
+
+def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Lines of texts; columns of figures stand to the right."""
+    lines = [list(row) for row in rows]
+    table = Table(title=Text(title), title_justify="left")
+    for number, header in enumerate(headers):
+        figures = all(line[number][:1].isdigit() for line in lines)
+        table.add_column(Text(header), justify="right" if figures else "left")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:

@@ -61,19 +61,35 @@ def check_claim(recipe: Recipe, out: Path) -> None:
         )
 
 
-def check_out(out: Path) -> None:
-    """Raises RunConflictError when `out` is no folder, or one with other people's things, or cannot be written to."""
+def check_out(out: Path, claim: str = "recipe.json") -> None:
+    """Raises RunConflictError when `out` is no folder, or one with other people's things, or cannot be written to.
+
+    claim: the file by which a folder of ours is known.
+    """
     try:
         if out.exists() and not out.is_dir():
             raise RunConflictError(f"--out {out}: is a file; name a folder.")
         strangers = out.is_dir() and [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
-        if strangers and "recipe.json" not in strangers:
-            raise RunConflictError(f"--out {out}: is not empty and holds no recipe.json; choose another folder.")
-        existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        if strangers and claim not in strangers:
+            raise RunConflictError(f"--out {out}: is not empty and holds no {claim}; choose another folder.")
+        existing = nearest(out)
     except OSError as error:
         raise RunConflictError(f"--out {out}: cannot be used ({error.strerror}); choose another folder.") from None
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise RunConflictError(f"--out {out}: {existing} cannot be written to; choose another folder.")
+
+
+def check_cut_out(out: Path, claim: str, asked: dict[str, object]) -> None:
+    """Raises RunConflictError when `out` holds anything but a network that was cut just as asked for."""
+    check_out(out, claim)
+    path = out / claim
+    if path.exists() and read_sealed_json(path).get("asked") != asked:
+        raise RunConflictError(f"{out}: holds a network of other settings; choose another folder with --out.")
+
+
+def nearest(out: Path) -> Path:
+    """The folder itself, or the first above it that exists."""
+    return next(folder for folder in (out, *out.absolute().parents) if folder.exists())
 
 
 def check_device_word(device: str) -> None:

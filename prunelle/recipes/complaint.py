@@ -9,9 +9,26 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from prunelle.recipes.settings import Cell, GradualStage, PruneStage, Recipe, RetrainStage, Training
+from prunelle.recipes.settings import (
+    Cell,
+    ChannelsStage,
+    GradualChannelsStage,
+    GradualStage,
+    GroupSparseStage,
+    PruneStage,
+    Recipe,
+    RetrainStage,
+    Training,
+)
 
-STAGES: Mapping[str, type[BaseModel]] = {"prune": PruneStage, "retrain": RetrainStage, "gradual": GradualStage}
+STAGES: Mapping[str, type[BaseModel]] = {
+    "prune": PruneStage,
+    "retrain": RetrainStage,
+    "gradual": GradualStage,
+    "channels": ChannelsStage,
+    "gradual_channels": GradualChannelsStage,
+    "group_sparse": GroupSparseStage,
+}
 HOLDERS: Mapping[str, type[BaseModel]] = {"cells": Cell, "dense": Training, "training": Training, **STAGES}
 """Which settings stand below a word of a place; pydantic puts a stage's kind into the place."""
 ALLOWED: Mapping[str, str] = {

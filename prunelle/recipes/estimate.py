@@ -77,7 +77,13 @@ def trainings(planned: PlannedRun) -> list[Training]:
     """The trainings a run goes through."""
     if planned.dense is None:
         return [planned.cell.dense] if planned.cell.dense else []
-    return [stage.training for stage in planned.cell.stages if stage.kind != "prune"]
+    found: list[Training] = []
+    for stage in planned.cell.stages:
+        if stage.kind == "gradual_channels":
+            found += [stage.training] * stage.rounds
+        elif stage.kind != "prune" and stage.kind != "channels":
+            found.append(stage.training)
+    return found
 
 
 def pilot(cell: Cell, task: Task, words: Training, place: Place) -> tuple[float, int]:

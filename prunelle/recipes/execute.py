@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -20,12 +22,20 @@ from prunelle.recipes.plan import Place, PlannedRun
 from prunelle.recipes.settings import Cell, Recipe
 from prunelle.recipes.words import step, train_settings
 from prunelle.runs import Run
-from prunelle.steps import Chain
+from prunelle.steps import Chain, Step
 from prunelle.train.ddp import join
 from prunelle.train.stage import Train
 
 TRAINED = "trained.json"
 MODEL = "model"
+
+
+@runtime_checkable
+class Cutting(Protocol):
+    """A step that changes shapes."""
+
+    def cuts(self, run: Run) -> Cuts:
+        """What it has cut in this run."""
 
 
 @lru_cache(maxsize=2)
@@ -103,11 +113,20 @@ def make_pruned(cell: Cell, task: Task, run: Run, dense_run: Run, place: Place) 
     try:
         names = [f"{number}-{stage.kind}" for number, stage in enumerate(cell.stages)]
         pairs = zip(cell.stages, names, strict=True)
-        chain = Chain(tuple(step(stage, name, dense, place.checkpoint_seconds) for stage, name in pairs))
-        model = chain(dense, task, run)
+        steps = tuple(step(stage, name, dense, place.checkpoint_seconds) for stage, name in pairs)
+        model = Chain(steps)(dense, task, run)
     except DivergedError as error:
         model, broke = error.last_good, True
-    keep(model, manifest.builder, manifest.cuts, task, run, broke or diverged(dense_run))
+    cuts = cuts_made(steps, manifest.cuts, run)
+    keep(model, manifest.builder, cuts, task, run, broke or diverged(dense_run))
+
+
+def cuts_made(steps: Sequence[Step], cuts: Cuts, run: Run) -> Cuts:
+    """`cuts`, and after them those that these steps have made in this run."""
+    for one in steps:
+        if isinstance(one, Cutting):
+            cuts = cuts.then(one.cuts(run))
+    return cuts
 
 
 def keep(model: nn.Module, builder: Builder | None, cuts: Cuts, task: Task, run: Run, broke: bool) -> None:

@@ -5,7 +5,7 @@ Unknown keys and impossible values are refused with their place. Words become va
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,11 +14,16 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Sparsity = Annotated[Number, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+NumRounds = Annotated[int, Field(strict=True, ge=1, le=1_000)]
 NumSeeds = Annotated[int, Field(strict=True, ge=1, le=1_000)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Word = Annotated[str, Field(min_length=1, max_length=4096)]
 ScoreWord = Literal["magnitude", "random", "magnitude_times_gradient"]
 ScopeWord = Literal["global", "layer"]
+ChannelScoreWord = Literal["l2", "l1", "fpgm", "bn_scale", "taylor", "apoz", "activation", "random"]
+ChannelScopeWord = Literal["set", "layer", "global"]
+ShareWord = Literal["channels", "macs", "params"]
+RepairWord = Literal["bn", "lsq"]
 MOMENTUM, TEMPERATURE = 0.9, 4.0
 
 
@@ -94,7 +99,55 @@ class GradualStage(Frozen):
         return self
 
 
-Stage = Annotated[PruneStage | RetrainStage | GradualStage, Field(discriminator="kind")]
+class ChannelWords(Frozen):
+    """What every stage that cuts channels is told. amount: share of `of` to remove. floor: channels that every set
+    keeps. multiple: what kept widths are rounded up to. skip: paths of modules whose channels stay. repair: what is
+    done to the cut network, in this order."""
+
+    amount: Sparsity
+    of: ShareWord = "channels"
+    score: ChannelScoreWord = "l2"
+    scope: ChannelScopeWord = "set"
+    floor: Count = 1
+    multiple: Count = 1
+    skip: tuple[Word, ...] = ()
+    repair: tuple[RepairWord, ...] = ()
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        twice = [word for word in self.repair if self.repair.count(word) > 1]
+        if twice:
+            raise ValueError(f"repair names {twice[0]!r} twice; name each once")
+        return self
+
+
+class ChannelsStage(ChannelWords):
+    """Cut whole channels at once. See prune.channel_steps.PruneChannels."""
+
+    kind: Literal["channels"] = "channels"
+
+
+class GradualChannelsStage(ChannelWords):
+    """Cut whole channels in rounds, with a training after each. See prune.channel_steps.PruneChannelsGradually."""
+
+    kind: Literal["gradual_channels"] = "gradual_channels"
+    rounds: NumRounds
+    training: Training
+
+
+class GroupSparseStage(Frozen):
+    """Train whole channels towards zero. See prune.group_sparse.GroupSparse."""
+
+    kind: Literal["group_sparse"] = "group_sparse"
+    strength: Annotated[Number, Field(ge=0, le=1_000)]
+    skip: tuple[Word, ...] = ()
+    training: Training
+
+
+Stage = Annotated[
+    PruneStage | RetrainStage | GradualStage | ChannelsStage | GradualChannelsStage | GroupSparseStage,
+    Field(discriminator="kind"),
+]
 
 
 class Cell(Frozen):

@@ -10,12 +10,11 @@ from pydantic import BaseModel, ValidationError
 from prunelle.errors import SettingError
 from prunelle.models.names import Shape
 from prunelle.recipes.complaint import sentence
-from prunelle.recipes.settings import Cell, GradualStage, PruneStage, Recipe, Training
+from prunelle.recipes.settings import Cell, ChannelsStage, GradualStage, PruneStage, Recipe, Training
 
 Made = TypeVar("Made", bound=BaseModel)
-OPTIONS = {"model": "MODEL"} | {
-    name: f"--{name}" for name in ("data", "weights", "epochs", "sparsity", "score", "scope")
-}
+NAMED = ("data", "weights", "epochs", "sparsity", "score", "scope", "of", "floor", "multiple", "skip", "repair")
+OPTIONS = {"model": "MODEL", "amount": "--channels"} | {name: f"--{name}" for name in NAMED}
 
 
 def made(kind: type[Made], values: Mapping[str, Any]) -> Made:
@@ -28,7 +27,7 @@ def made(kind: type[Made], values: Mapping[str, Any]) -> Made:
 
 def option(place: str) -> str:
     """A setting as it is typed."""
-    return OPTIONS.get(place, f"--set {place}")
+    return OPTIONS.get(place.split(".")[0], f"--set {place}")
 
 
 def training_of(epochs: int, settings: Mapping[str, Any]) -> Training:
@@ -79,3 +78,8 @@ def prune_recipe(
     brought = {"model": model, "data": data, "weights": weights, "input_shape": input_shape}
     cell = made(Cell, {"label": label, **brought, "stages": (stage,)})
     return Recipe(name="prune", cells=(cell,), seeds=(seed,))
+
+
+def channels_stage(words: Mapping[str, Any]) -> ChannelsStage:
+    """The stage that the options of `prune --channels` mean; what is None keeps its default. Raises SettingError."""
+    return made(ChannelsStage, {name: value for name, value in words.items() if value is not None})

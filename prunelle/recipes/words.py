@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
 from prunelle.prune.by_gradient import magnitude_times_gradient
 from prunelle.prune.by_weight import magnitude, random
+from prunelle.prune.channel_repairs import batch_norm_repair, least_squares_repair
+from prunelle.prune.channel_scores import (
+    apoz,
+    batch_norm_scale,
+    geometric_median,
+    l1_norm,
+    l2_norm,
+    mean_activation,
+    taylor,
+)
+from prunelle.prune.channel_scores import random as random_channel
+from prunelle.prune.channel_select import ChannelScope, over_all_sets, per_set
+from prunelle.prune.channel_select import per_layer as per_tied_layer
+from prunelle.prune.channel_steps import PruneChannels, PruneChannelsGradually, Repair
+from prunelle.prune.group_sparse import GroupSparse
 from prunelle.prune.select import Scope, over_all, per_layer
 from prunelle.prune.statistics import Score
+from prunelle.prune.unit_scores import RowScore
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
-from prunelle.recipes.settings import GradualStage, PruneStage, RetrainStage, Stage, Training
+from prunelle.recipes.settings import (
+    ChannelsStage,
+    GradualChannelsStage,
+    GradualStage,
+    GroupSparseStage,
+    PruneStage,
+    RetrainStage,
+    Stage,
+    Training,
+)
 from prunelle.schedules import Schedule, constant, cosine, cubic, linear, stairs
 from prunelle.steps import Step
 from prunelle.train.optimizers import Adam, Optimizer, Sgd
@@ -24,6 +50,18 @@ SCORES: Mapping[str, Score] = {
     "magnitude_times_gradient": magnitude_times_gradient,
 }
 SCOPES: Mapping[str, Scope] = {"global": over_all, "layer": per_layer}
+CHANNEL_SCORES: Mapping[str, RowScore] = {
+    "l2": l2_norm,
+    "l1": l1_norm,
+    "fpgm": geometric_median,
+    "bn_scale": batch_norm_scale,
+    "taylor": taylor,
+    "apoz": apoz,
+    "activation": mean_activation,
+    "random": random_channel,
+}
+REPAIRS: Mapping[str, Repair] = {"bn": batch_norm_repair, "lsq": least_squares_repair}
+CHANNEL_SCOPES: Mapping[str, ChannelScope] = {"set": per_set, "layer": per_tied_layer, "global": over_all_sets}
 SHAPES: Mapping[str, Schedule] = {"constant": constant, "linear": linear, "cubic": cubic}
 SCHEDULES: Mapping[str, Schedule] = {"constant": constant, "cosine": cosine, "stairs": stairs}
 PRECISIONS: Mapping[str, Precision] = {"fp32": FP32, "bf16": BF16, "fp16": FP16}
@@ -60,6 +98,14 @@ def step(stage: Stage, name: str, dense: nn.Module, checkpoint_seconds: float) -
         return PruneWeights(stage.sparsity, SCORES[stage.score], SCOPES[stage.scope], name)
     if isinstance(stage, RetrainStage):
         return Retrain(train_settings(stage.training, checkpoint_seconds, dense), name)
+    if isinstance(stage, ChannelsStage):
+        return PruneChannels(stage.amount, **channel_words(stage), name=name)
+    if isinstance(stage, GradualChannelsStage):
+        settings = train_settings(stage.training, checkpoint_seconds, dense)
+        return PruneChannelsGradually(stage.amount, stage.rounds, settings, **channel_words(stage), name=name)
+    if isinstance(stage, GroupSparseStage):
+        settings = train_settings(stage.training, checkpoint_seconds, dense)
+        return GroupSparse(stage.strength, settings, stage.skip, name)
     assert isinstance(stage, GradualStage)
     return PruneGradually(
         sparsity=stage.sparsity,
@@ -72,3 +118,16 @@ def step(stage: Stage, name: str, dense: nn.Module, checkpoint_seconds: float) -
         frequency=stage.frequency,
         name=name,
     )
+
+
+def channel_words(stage: ChannelsStage | GradualChannelsStage) -> dict[str, Any]:
+    """What both cutting steps are told."""
+    return {
+        "of": stage.of,
+        "score": CHANNEL_SCORES[stage.score],
+        "scope": CHANNEL_SCOPES[stage.scope],
+        "floor": stage.floor,
+        "multiple": stage.multiple,
+        "skip": stage.skip,
+        "repairs": tuple(REPAIRS[word] for word in stage.repair),
+    }
