@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prunelle.recipes.settings import ChannelsStage
 NEED_DATA = ("taylor", "apoz", "activation")
 CLAIM = "channels.json"
 MOST_NAMES = 4
+EXACT = 1e-10
 
 
 def cut_and_tell(
@@ -75,9 +77,15 @@ def print_cut(told: dict[str, Any], out: Path) -> None:
     ]
     print_table(told["model"], ("", "before", "after", "left"), rows)
     print(f"{told['num_sets_pruned']} of {told['num_sets']} sets cut in {told['seconds']:.2f} s; saved in {out}")
-    if "max_rel_err" in told and told["ok"]:
-        print(f"held against the masked network: off by {told['max_rel_err']:.1e} of the largest output at most")
+    print_verdict(told)
     print_frozen(told["frozen"])
+
+
+def print_verdict(told: Mapping[str, Any]) -> None:
+    """How it was held, where it was and held."""
+    if told.get("ok"):
+        casts = "" if told["limit"] <= EXACT else f" (it computes in float32 itself: {', '.join(told['casts'][:3])})"
+        print(f"held against the masked network: off by {told['max_rel_err']:.1e} of the largest output at most{casts}")
 
 
 def share(told: dict[str, Any], key: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prunelle.cli.channels import print_verdict
 from prunelle.cli.options import layout
 from prunelle.cli.show import command_line, print_json, print_outcome, print_pairs, progress
+from prunelle.errors import WorkError
 from prunelle.recipes.check import check_fit_of_weights, check_words, threads_pay
 from prunelle.recipes.settings import Recipe
 
@@ -21,8 +23,12 @@ def carry_out(
     trust: bool,
     as_json: bool,
     dry_run: bool,
+    verified: bool = False,
 ) -> None:
-    """Run a recipe in `out` and print what came of it. All that can be refused is refused before data is read."""
+    """Run a recipe in `out` and print what came of it. All that can be refused is refused before data is read.
+
+    verified: hold the cut that was made against the masked network.
+    """
     check_words(recipe, out, data_dir, trust)
     num_threads, num_workers = layout(len(recipe.cells) * len(recipe.seeds), threads, workers, device)
 
@@ -41,16 +47,33 @@ def carry_out(
 
         tell_plan(estimate(recipe, place), as_json)
         return
-    with progress() as watch:
-        finished = run_experiment(recipe, place, watch)
+    try:
+        with progress() as watch:
+            finished = run_experiment(recipe, place, watch)
+    except WorkError as error:
+        if verified and as_json:
+            print_json(not_done(recipe.cells[0].model, str(error)))
+        raise
     if finished is None:  # a rank of a torchrun job that is not the first
         return
+    from prunelle.recipes.held import verdict_of_run
     from prunelle.recipes.outcome import report, write_report
 
     found = report(recipe, finished, place)
     files = write_report(found, out)
-    print_outcome(found.summary, finished.rows, files, as_json)
+    told = verdict_of_run(finished, place) if verified else {}
+    print_outcome(found.summary, finished.rows, files, as_json, told)
+    if told and not as_json:
+        print_verdict(told)
     check_converged(finished)
+    if not told.get("ok", True):
+        raise WorkError(f"{'; '.join(told['problems'])}; do not use the network in {out}.")
+
+
+def not_done(model: str, why: str) -> dict:
+    """What --verify tells of a network that could not be cut."""
+    keys = ("params_before", "params_after", "macs_before", "macs_after", "max_rel_err", "seconds")
+    return {"ok": False, "problems": [why], "model": model, **dict.fromkeys(keys), "frozen": []}
 
 
 def tell_plan(found: dict, as_json: bool) -> None:

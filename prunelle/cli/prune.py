@@ -14,6 +14,10 @@ from prunelle.errors import SettingError
 
 Sparsity = Annotated[float | None, typer.Option("--sparsity", help="Zero this share of the weights, in [0, 1).")]
 Channels = Annotated[float | None, typer.Option("--channels", help="Cut out this share of the channels, in [0, 1).")]
+Blocks = Annotated[
+    str | None,
+    typer.Option("--blocks", help="Take out so many residual blocks, or this share of the MACs."),
+]
 Of = Annotated[str | None, typer.Option("--of", help="What --channels is a share of: channels, macs or params.")]
 Score = Annotated[
     str | None,
@@ -35,11 +39,12 @@ Floor = Annotated[int | None, typer.Option("--floor", help="Channels that every 
 Multiple = Annotated[int | None, typer.Option("--multiple", help="Round kept widths up to a multiple of this.")]
 Skip = Annotated[list[str] | None, typer.Option("--skip", help="Path of a module to leave alone; may be repeated.")]
 Repair = Annotated[
-    str | None, typer.Option("--repair", help="bn: norms measured anew; lsq: layers solved anew; or bn,lsq.")
+    str | None,
+    typer.Option("--repair", help="bn: norms measured anew; lsq: layers solved anew; bn,lsq. Needs --data."),
 ]
 Verify = Annotated[bool, typer.Option("--verify", help="Hold the cut network against the masked one in float64.")]
 Epochs = Annotated[
-    int | None, typer.Option("--epochs", help="Epochs of training: default 10 with --sparsity, 0 with --channels.")
+    int | None, typer.Option("--epochs", help="Epochs of training: default 10 with --sparsity, else 0, after the cut.")
 ]
 Words = Annotated[list[str] | None, typer.Option("--set", help="key=value of the training, such as lr=0.001.")]
 DataOrNone = Annotated[
@@ -49,15 +54,13 @@ DataOrNone = Annotated[
     ),
 ]
 
-AMOUNTS = ("--sparsity", "--channels")
-ONLY_CHANNELS = ("--of", "--floor", "--multiple", "--skip", "--repair", "--verify")
-
 
 def prune(
     model: o.Model,
     out: o.Out,
     sparsity: Sparsity = None,
     channels: Channels = None,
+    blocks: Blocks = None,
     data: DataOrNone = None,
     of: Of = None,
     score: Score = None,
@@ -79,30 +82,50 @@ def prune(
     json: o.Json = False,
     dry_run: o.DryRun = False,
 ) -> None:
-    """Zero weights or cut out channels of a trained network, and measure the saved result beside the dense one."""
-    amount = the_one({"--sparsity": sparsity, "--channels": channels})
+    """Zero weights, or cut out channels or blocks, and measure the saved result beside the dense one."""
+    what = the_one({"--sparsity": sparsity, "--channels": channels, "--blocks": blocks})
     place: dict[str, Any] = {"device": device, "threads": threads, "trust": trust, "as_json": json, "dry_run": dry_run}
-    if amount == "--sparsity":
-        of_channels = (of, floor, multiple, skip, repair, verify or None)
-        refuse(amount, dict(zip(ONLY_CHANNELS, of_channels, strict=True)))
-        if data is None:
-            raise SettingError("--sparsity: zeros weights while training, which needs --data; pass it.")
-        from prunelle.recipes.single import prune_recipe
+    shape, mending = o.shape(input), None if repair is None else repair.split(",")
+    of_channels = {"--of": of, "--floor": floor, "--multiple": multiple, "--skip": skip, "--verify": verify or None}
+    if what != "--channels":
+        refuse(what, of_channels)
+    from prunelle.recipes import single
 
+    if what == "--sparsity":
+        refuse(what, {"--repair": repair})
         assert sparsity is not None
         words = (sparsity, score or "magnitude", scope or "global", 10 if epochs is None else epochs)
-        recipe = prune_recipe(model, data, weights, o.shape(input), *words, seed, o.settings(set))
+        recipe = single.prune_recipe(model, needed(data, what), weights, shape, *words, seed, o.settings(set))
         carry_out(recipe, out, data_dir=data_dir, workers=1, **place)
         return
-    from prunelle.recipes.single import channels_stage
-
-    stage = channels_stage(
-        {"amount": channels, "of": of, "score": score, "scope": scope, "floor": floor, "multiple": multiple}
-        | {"skip": skip, "repair": repair and repair.split(",")}
-    )
+    stage: single.Cutting
+    if what == "--blocks":
+        refuse(what, {"--score": score, "--scope": scope})
+        stage = single.blocks_stage(str(blocks), mending)
+        data = needed(data, what)
+    else:
+        stage = single.channels_stage(
+            {"amount": channels, "of": of, "score": score, "scope": scope, "floor": floor, "multiple": multiple}
+            | {"skip": skip, "repair": mending}
+        )
     if data is None:
-        refuse("--channels without --data", {"--epochs": epochs, "--set": set, "--data-dir": data_dir})
-    cut_and_tell(model, stage, weights, o.shape(input), seed, out, verified=verify, **place)
+        refuse(f"{what} without --data", {"--epochs": epochs, "--set": set, "--data-dir": data_dir})
+        assert isinstance(stage, single.ChannelsStage)
+        cut_and_tell(model, stage, weights, shape, seed, out, verified=verify, **place)
+        return
+    recipe = single.cut_recipe(model, data, weights, shape, stage, epochs or 0, seed, o.settings(set))
+    carry_out(recipe, out, data_dir=data_dir, workers=1, verified=verify, **place)
+
+
+def needed(data: str | None, what: str) -> str:
+    """Raises SettingError without --data."""
+    if data is None:
+        why = {
+            "--sparsity": "zeros weights while training",
+            "--blocks": "judges each block by its worth on images",
+        }
+        raise SettingError(f"{what}: {why[what]}, which needs --data; pass it.")
+    return data
 
 
 def the_one(amounts: Mapping[str, object]) -> str:

@@ -30,4 +30,4 @@ def report(
     recipe, finished, place = reopen(dir, data_dir, trust)
     found = told(recipe, finished, place)
     files = write_report(found, dir)
-    print_outcome(found.summary, finished.rows, files, json)
+    print_outcome(found.summary, finished.rows, files, json, {})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -70,10 +70,11 @@ def print_rows(rows: list[dict]) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def print_outcome(summary: str, rows: list[dict], files: list[dict], as_json: bool) -> None:
-    """What came of an experiment: the table, a sentence a label, and the files. files: {what, path, bytes}."""
+def print_outcome(summary: str, rows: list[dict], files: list[dict], as_json: bool, more: Mapping[str, Any]) -> None:
+    """What came of an experiment: the table, a sentence a label, and the files. files: {what, path, bytes}. more: what
+    the JSON holds besides."""
     if as_json:
-        print_json({"summary": summary, "rows": rows, "files": files})
+        print_json({**more, "summary": summary, "rows": rows, "files": files})
         return
     print_rows(rows)
     print(summary)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from prunelle.recipes.settings import (
+    BlocksStage,
     Cell,
     ChannelsStage,
     GradualChannelsStage,
@@ -28,6 +29,7 @@ STAGES: Mapping[str, type[BaseModel]] = {
     "channels": ChannelsStage,
     "gradual_channels": GradualChannelsStage,
     "group_sparse": GroupSparseStage,
+    "blocks": BlocksStage,
 }
 HOLDERS: Mapping[str, type[BaseModel]] = {"cells": Cell, "dense": Training, "training": Training, **STAGES}
 """Which settings stand below a word of a place; pydantic puts a stage's kind into the place."""

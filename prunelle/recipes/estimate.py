@@ -81,7 +81,7 @@ def trainings(planned: PlannedRun) -> list[Training]:
     for stage in planned.cell.stages:
         if stage.kind == "gradual_channels":
             found += [stage.training] * stage.rounds
-        elif stage.kind != "prune" and stage.kind != "channels":
+        elif stage.kind != "prune" and stage.kind != "channels" and stage.kind != "blocks":
             found.append(stage.training)
     return found
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from prunelle.data.load import load_task
 from prunelle.data.task import Task
-from prunelle.errors import DivergedError
+from prunelle.errors import DivergedError, ModelError, WorkError
 from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.graph.cuts import Cuts
 from prunelle.models.open import check_fits, open_model
@@ -117,6 +117,8 @@ def make_pruned(cell: Cell, task: Task, run: Run, dense_run: Run, place: Place) 
         model = Chain(steps)(dense, task, run)
     except DivergedError as error:
         model, broke = error.last_good, True
+    except ModelError as error:  # it was opened and run before, so this is about what was to be done to it
+        raise WorkError(str(error)) from None
     cuts = cuts_made(steps, manifest.cuts, run)
     keep(model, manifest.builder, cuts, task, run, broke or diverged(dense_run))
 

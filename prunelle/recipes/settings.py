@@ -144,8 +144,26 @@ class GroupSparseStage(Frozen):
     training: Training
 
 
+class BlocksStage(Frozen):
+    """Take whole residual blocks out. See prune.block_steps.RemoveBlocks.
+
+    num: how many. macs: or until this share of the multiply-adds is gone. repair: also before each trial is judged.
+    """
+
+    kind: Literal["blocks"] = "blocks"
+    num: NumRounds | None = None
+    macs: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    repair: tuple[RepairWord, ...] = ("bn",)
+
+    @model_validator(mode="after")
+    def check(self) -> BlocksStage:
+        if (self.num is None) == (self.macs is None):
+            raise ValueError(f"num is {self.num} and macs is {self.macs}; give one of the two")
+        return self
+
+
 Stage = Annotated[
-    PruneStage | RetrainStage | GradualStage | ChannelsStage | GradualChannelsStage | GroupSparseStage,
+    PruneStage | RetrainStage | GradualStage | ChannelsStage | GradualChannelsStage | GroupSparseStage | BlocksStage,
     Field(discriminator="kind"),
 ]
 

@@ -10,9 +10,21 @@ from pydantic import BaseModel, ValidationError
 from prunelle.errors import SettingError
 from prunelle.models.names import Shape
 from prunelle.recipes.complaint import sentence
-from prunelle.recipes.settings import Cell, ChannelsStage, GradualStage, PruneStage, Recipe, Training
+from prunelle.recipes.settings import (
+    BlocksStage,
+    Cell,
+    ChannelsStage,
+    GradualStage,
+    PruneStage,
+    Recipe,
+    RetrainStage,
+    Stage,
+    Training,
+)
 
 Made = TypeVar("Made", bound=BaseModel)
+MOST_BLOCKS = 1_000
+Cutting = ChannelsStage | BlocksStage
 NAMED = ("data", "weights", "epochs", "sparsity", "score", "scope", "of", "floor", "multiple", "skip", "repair")
 OPTIONS = {"model": "MODEL", "amount": "--channels"} | {name: f"--{name}" for name in NAMED}
 
@@ -78,6 +90,51 @@ def prune_recipe(
     brought = {"model": model, "data": data, "weights": weights, "input_shape": input_shape}
     cell = made(Cell, {"label": label, **brought, "stages": (stage,)})
     return Recipe(name="prune", cells=(cell,), seeds=(seed,))
+
+
+def cut_recipe(
+    model: str,
+    data: str,
+    weights: str | None,
+    input_shape: Shape | None,
+    stage: Cutting,
+    epochs: int,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> Recipe:
+    """Take `model` as it is, cut it, and train on for `epochs` when above 0. settings: further fields of Training."""
+    stages: tuple[Stage, ...] = (stage,)
+    if epochs:
+        stages += (RetrainStage(training=training_of(epochs, settings)),)
+    elif settings:
+        raise SettingError(f"--set {next(iter(settings))}: there is no training without --epochs; leave it out.")
+    brought = {"model": model, "data": data, "weights": weights, "input_shape": input_shape}
+    cell = made(Cell, {"label": label_of(stage), **brought, "stages": stages})
+    return Recipe(name="prune", cells=(cell,), seeds=(seed,))
+
+
+def label_of(stage: Cutting) -> str:
+    """What is cut, in a few words."""
+    if isinstance(stage, BlocksStage):
+        return f"{stage.num} blocks" if stage.macs is None else f"blocks, {stage.macs:.4g} of the macs"
+    return f"{stage.amount:.4g} of the {stage.of} {stage.score} {stage.scope}"
+
+
+def blocks_stage(amount: str, repair: list[str] | None) -> BlocksStage:
+    """The stage that `prune --blocks` means: a whole number of blocks, or a share of the multiply-adds.
+
+    Raises SettingError.
+    """
+    words: dict[str, Any] = {} if repair is None else {"repair": repair}
+    if amount.isdecimal() and 0 < int(amount) <= MOST_BLOCKS:
+        return made(BlocksStage, words | {"num": int(amount)})
+    try:
+        share = float(amount)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise SettingError(f"--blocks is {amount!r}, must be how many or, in (0, 1), a share of the MACs; correct it.")
+    return made(BlocksStage, words | {"macs": share})
 
 
 def channels_stage(words: Mapping[str, Any]) -> ChannelsStage:

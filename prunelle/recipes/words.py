@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from prunelle.prune.block_steps import RemoveBlocks
 from prunelle.prune.by_gradient import magnitude_times_gradient
 from prunelle.prune.by_weight import magnitude, random
 from prunelle.prune.channel_repairs import batch_norm_repair, least_squares_repair
@@ -29,6 +30,7 @@ from prunelle.prune.statistics import Score
 from prunelle.prune.unit_scores import RowScore
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
 from prunelle.recipes.settings import (
+    BlocksStage,
     ChannelsStage,
     GradualChannelsStage,
     GradualStage,
@@ -106,6 +108,8 @@ def step(stage: Stage, name: str, dense: nn.Module, checkpoint_seconds: float) -
     if isinstance(stage, GroupSparseStage):
         settings = train_settings(stage.training, checkpoint_seconds, dense)
         return GroupSparse(stage.strength, settings, stage.skip, name)
+    if isinstance(stage, BlocksStage):
+        return RemoveBlocks(stage.macs, stage.num, repairs=tuple(REPAIRS[word] for word in stage.repair), name=name)
     assert isinstance(stage, GradualStage)
     return PruneGradually(
         sparsity=stage.sparsity,

@@ -18,6 +18,19 @@ BAD = """
 from torch import nn
 def flat(): return nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
 """
+RESIDUAL = """
+from torch import nn
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+    def forward(self, x):
+        return x + self.conv(x).relu()
+def make():
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3), Block(), Block(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
+    )
+"""
 
 
 def told(line: str, capsys: Capture, code: int = 0) -> Any:
@@ -70,7 +83,12 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: Capture) -> None:
 
 SAID = {
     "--channels .5 --sparsity .5": "--sparsity and --channels: exclude each other; pass one of them.",
-    "": "prune: says not how much; pass one of --sparsity, --channels",
+    "--channels .5 --blocks 2": "--channels and --blocks: exclude each other; pass one of them.",
+    "": "prune: says not how much; pass one of --sparsity, --channels, --blocks.",
+    "--blocks 2": "--blocks: judges each block by its worth on images, which needs --data; pass it.",
+    "--blocks 2 --score l1 --data digits": "--score: does nothing with --blocks; leave it out.",
+    "--blocks 0 --data digits": "--blocks is '0', must be how many or, in (0, 1), a share of the MACs; correct it.",
+    "--blocks many --data digits": "--blocks is 'many', must be how many or, in (0, 1), a share of the MACs;",
     "--sparsity .5": "--sparsity: zeros weights while training, which needs --data; pass it.",
     "--sparsity .5 --floor 3 --data digits": "--floor: does nothing with --sparsity; leave it out.",
     "--sparsity .5 --verify --data digits": "--verify: does nothing with --sparsity; leave it out.",
@@ -105,3 +123,50 @@ def test_folders_of_others_are_left_alone(tmp_path: Path, capsys: Capture) -> No
     assert answer(f"inspect lenet5 --html {tmp_path}".split()) == 2
     assert "is a folder; name a file" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty samples a side: what is timed is not judged here."""
+    from prunelle.recipes import cards
+
+    timer = cards.time_interleaved
+    monkeypatch.setattr(cards, "time_interleaved", lambda fns, **s: timer(fns, **(s | {"min_samples": 1})))
+
+
+def test_with_data_accuracy_and_time_are_measured_and_the_cut_is_mended(
+    tmp_path: Path, capsys: Capture, quick: None
+) -> None:
+    pytest.importorskip("sklearn", reason="needs prunelle[demo]")
+    pytest.importorskip("jinja2", reason="needs prunelle[report]")
+    assert answer(f"train lenet_300_100 --data digits --epochs 3 --set lr=0.002 --out {tmp_path}/dense".split()) == 0
+    line = f"prune {tmp_path}/dense --data digits --channels .5 --score fpgm --repair lsq --verify --out {tmp_path}/o"
+    found = told(line, capsys)
+    assert found.keys() >= KEYS | {"rows", "summary"} and found["ok"] is True
+    dense, pruned = found["rows"]
+    assert (dense["params"], pruned["params"]) == (50_610, 64 * 150 + 150 + 150 * 50 + 50 + 50 * 10 + 10)
+    assert (found["params_before"], found["params_after"]) == (dense["params"], pruned["params"])
+    assert pruned["top1"] > dense["top1"] - 0.1 and pruned["latency_ratio"] > 0
+    assert told(f"measure {tmp_path}/o --data digits", capsys)["top1"] == pruned["top1"]
+    again = told(line, capsys)
+    assert again["rows"] == found["rows"]
+    tuned = told(f"prune {tmp_path}/dense --data digits --channels .5 --epochs 1 --out {tmp_path}/tuned", capsys)
+    assert "ok" not in tuned and tuned["rows"][1]["params"] == pruned["params"]
+
+
+def test_what_cannot_be_cut_with_data_ends_with_1_too(tmp_path: Path, capsys: Capture, quick: None) -> None:
+    pytest.importorskip("sklearn", reason="needs prunelle[demo]")
+    (tmp_path / "net.py").write_text(BAD.replace("12, 5", "64, 10"))
+    line = f"prune {tmp_path}/net.py:flat --trust --data digits --channels .5 --verify --out {tmp_path}/o"
+    found = told(line, capsys, code=1)
+    assert found.keys() >= KEYS and found["ok"] is False and "no channel can go" in found["problems"][0]
+
+
+def test_blocks(tmp_path: Path, capsys: Capture, quick: None) -> None:
+    pytest.importorskip("sklearn", reason="needs prunelle[demo]")
+    pytest.importorskip("jinja2", reason="needs prunelle[report]")
+    (tmp_path / "net.py").write_text(RESIDUAL)
+    line = f"prune {tmp_path}/net.py:make --trust --data digits --blocks 1 --out {tmp_path}/o"
+    dense, pruned = told(line, capsys)["rows"]
+    assert dense["params"] - pruned["params"] == 8 * 8 * 9 + 8
+    assert len(load(tmp_path / "o", trust=True).state_dict()) == 6
