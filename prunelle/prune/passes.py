@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunelle.errors import ModelError
 from prunelle.prune.least_squares import is_plain
+
+Taken = TypeVar("Taken")
 
 
 class Trail:
@@ -48,25 +51,48 @@ class Trail:
 
 
 class _Reached(Exception):
-    """Ends a pass at the layer that was waited for."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        super().__init__()
-        self.tensor = tensor
+    """Ends a pass once it has given what was wanted of it."""
 
 
-def reached(model: nn.Module, name: str, batch: Tensor, what: Literal["input", "output"]) -> Tensor:
-    """Run the model as far as one of its layers, and give that layer's input or output."""
+def outputs_on_the_way(
+    model: nn.Module, wanted: Mapping[str, Callable[[Tensor], Taken]], batch: Tensor
+) -> dict[str, Taken]:
+    """Run the model as far as the last of some layers, and give by name what `wanted` takes of their outputs."""
+    found: dict[str, Taken] = {}
 
-    def stop(module: nn.Module, args: tuple[Any, ...], *output: Tensor) -> None:
-        raise _Reached(output[0] if output else args[0])
+    def leave(name: str, output: Tensor) -> None:
+        found[name] = wanted[name](output)
+        if len(found) == len(wanted):
+            raise _Reached
 
-    module = model.get_submodule(name)
-    hook = module.register_forward_hook(stop) if what == "output" else module.register_forward_pre_hook(stop)
+    with ExitStack() as stack:
+        for name in wanted:
+            hook = model.get_submodule(name).register_forward_hook(lambda _, args, out, name=name: leave(name, out))
+            stack.callback(hook.remove)
+        run(model, batch, ", ".join(wanted))
+    return found
+
+
+def reached(model: nn.Module, name: str, batch: Tensor) -> Tensor:
+    """Run the model as far as one of its layers, and give what comes into it."""
+    found: list[Tensor] = []
+
+    def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+        found.append(args[0])
+        raise _Reached
+
+    hook = model.get_submodule(name).register_forward_pre_hook(enter)
     try:
-        model(batch)
-    except _Reached as found:
-        return found.tensor
+        run(model, batch, name)
     finally:
         hook.remove()
-    raise ModelError(f"{type(model).__name__}: {name} runs for some inputs only; give inputs for which it always runs.")
+    return found[0]
+
+
+def run(model: nn.Module, batch: Tensor, what: str) -> None:
+    """Until somebody has what it wanted. Raises ModelError when the pass ends before."""
+    try:
+        model(batch)
+    except _Reached:
+        return
+    raise ModelError(f"{type(model).__name__}: {what} ran for some inputs only; give inputs for which all of it runs.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,12 @@ from prunelle.errors import ModelError, SettingError, ShapeError
 from prunelle.graph.cuts import Cuts
 from prunelle.graph.residuals import evaluating
 from prunelle.prune.least_squares import Layer, Moments, draw_places, groups, input_rows, output_rows, solve
-from prunelle.prune.passes import Trail, reached
+from prunelle.prune.passes import Trail, outputs_on_the_way, reached
 
 CHECK_EVERY = 8
 """One batch in so many judges the solutions instead of making them."""
+HELD_BYTES = 2**28
+"""Wanted outputs that are held at once; the more, the fewer passes of the dense network."""
 FEW = 8
 """Examples that tell which layers have changed."""
 SAME = 1e-5
@@ -75,42 +77,60 @@ def reconstruct(
     bias, or into the mean of the batch norm that follows, which takes the dense norm's statistics. Of several ridges
     the one that is best on the judging batches is taken; a layer that none makes better there stays as it is.
     Left alone are layers that run more than once, share their weight, are parametrised or have a forward of their
-    own. Each layer costs a pass of both networks up to it. Zeros among single weights do not stay.
+    own. Zeros among single weights do not stay. Time: for each layer, the pruned network up to it; and the dense one
+    as often as HELD_BYTES of wanted outputs fill up.
     Raises SettingError without two batches, ModelError or ShapeError when `cuts` do not lead from dense to pruned.
     Source: the reconstruction step of arXiv:1707.06168, layer by layer on the pruned network's inputs as there; here
     every later layer is solved, not only those whose input channels went, and nothing is selected by it.
     """
     check(batches, 2)
     mended = copy.deepcopy(pruned)
-    judging = set(range(CHECK_EVERY - 1, len(batches), CHECK_EVERY)) or {len(batches) - 1}
     with evaluating(mended), evaluating(dense):
-        for one in changed(mended, dense, cuts, batches[0][:FEW]):
-            moments = Moments(), Moments()
-            for number, batch in enumerate(batches):
-                inputs, outputs = reached(mended, one.name, batch, "input"), reached(dense, one.name, batch, "output")
-                where = draw_places(one.layer, outputs, num_places, torch.Generator().manual_seed(seed + number))
-                wanted = output_rows(one.layer, outputs, where, one.kept)
-                moments[number in judging].add_(input_rows(one.layer, inputs, where), wanted)
-            one.mend_(*moments)
+        for several in bunches(changed(mended, dense, cuts, batches[0][:FEW]), num_places, batches):
+            wanted = [
+                outputs_on_the_way(dense, {one.name: one.rows(num_places, seed + number) for one in several}, batch)
+                for number, batch in enumerate(batches)
+            ]
+            for one in several:
+                one.mend_(mended, batches, [each.pop(one.name) for each in wanted])
     return mended
 
 
 @dataclass(frozen=True)
 class Changed:
     """A layer whose output is not the dense one's. kept: (k,) the dense outputs that it still has. norm: the batch
-    norm that its output goes to, and dense_norm that norm before the cut."""
+    norm that its output goes to, and dense_norm that norm before the cut. num_places: pixels or tokens of
+    an example."""
 
     name: str
     layer: Layer
     kept: Tensor
     norm: _BatchNorm | None
     dense_norm: _BatchNorm | None
+    num_places: int
 
-    def mend_(self, made: Moments, judge: Moments) -> None:
-        """Write the solution into the module, its constant into the bias or the norm."""
+    def rows(self, num_places: int, seed: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """What is kept of the dense layer's output: the places that were drawn, and the rows there."""
+
+        def take(outputs: Tensor) -> tuple[Tensor, Tensor]:
+            where = draw_places(self.layer, outputs, num_places, torch.Generator().manual_seed(seed))
+            return where, output_rows(self.layer, outputs, where, self.kept)
+
+        return take
+
+    def mend_(self, model: nn.Module, batches: Sequence[Tensor], wanted: list[tuple[Tensor, Tensor]]) -> None:
+        """Solve for the wanted rows of every batch, and write the constant into the bias or the norm.
+
+        model: what the layer is part of.
+        """
+        judging = set(range(CHECK_EVERY - 1, len(batches), CHECK_EVERY)) or {len(batches) - 1}
+        made, judge = Moments(), Moments()
+        for number, (batch, (where, rows)) in enumerate(zip(batches, wanted, strict=True)):
+            moments = judge if number in judging else made
+            moments.add_(input_rows(self.layer, reached(model, self.name, batch), where), rows)
         weight, bias = self.layer.weight, self.layer.bias
         start = weight.reshape(groups(self.layer), -1, weight[0].numel())
-        constant = bias if bias is not None else torch.zeros_like(weight[:, 0].flatten(1)[:, 0]) if self.norm else None
+        constant = bias if bias is not None else weight.new_zeros(len(weight)) if self.norm else None
         found = solve(start, None if constant is None else constant.reshape(start.shape[:2]), made, judge)
         if found is None:
             return
@@ -149,8 +169,25 @@ def changed(pruned: nn.Module, dense: nn.Module, cuts: Cuts, inputs: Tensor) -> 
             continue  # it works on another number of examples, which nothing pairs
         if float((wanted - output).abs().max()) > SAME * float(wanted.abs().max()):
             norms = after.norms.get(name), before.norms.get(name)
-            found.append(Changed(name, layer, kept, *(norms if all(norms) else (None, None))))
+            norm, dense_norm = norms if all(norms) else (None, None)
+            found.append(Changed(name, layer, kept, norm, dense_norm, output[0].numel() // output.shape[axis]))
     return found
+
+
+def bunches(layers: list[Changed], num_places: int, batches: Sequence[Tensor]) -> Iterator[list[Changed]]:
+    """Layers in their order, as many at a time as have their wanted rows held in HELD_BYTES, and at least one."""
+    examples = sum(map(len, batches))
+    held = 0
+    bunch: list[Changed] = []
+    for one in layers:
+        size = examples * min(num_places, one.num_places) * len(one.kept) * one.layer.weight.element_size()
+        if bunch and held + size > HELD_BYTES:
+            yield bunch
+            held, bunch = 0, []
+        held += size
+        bunch.append(one)
+    if bunch:
+        yield bunch
 
 
 def kept_outputs(weight: Tensor, cuts: Cuts, name: str) -> Tensor:

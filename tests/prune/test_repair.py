@@ -273,6 +273,15 @@ def test_one_seed_gives_one_network():
     assert same_bits(first, second) and not same_bits(first, other)
 
 
+def test_how_much_is_held_at_once_changes_nothing(monkeypatch):
+    dense = norms(bias=True)
+    given = [batch.double() for batch in batches(16, 2, 8, 8)]
+    pruned = cut(dense, WITHOUT_LAST)
+    found = state_of(reconstruct(pruned, dense, WITHOUT_LAST, given))
+    monkeypatch.setattr("prunelle.prune.repair.HELD_BYTES", 1)
+    assert same_bits(found, state_of(reconstruct(pruned, dense, WITHOUT_LAST, given)))
+
+
 def test_depthwise_convolutions_mend_what_those_before_could_not():
     act, ends = nn.ReLU(), (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
     dense = seeded(lambda: nn.Sequential(nn.Conv2d(2, 8, 3), act, nn.Conv2d(8, 6, 1), nn.Conv2d(6, 6, 3, groups=6)))
