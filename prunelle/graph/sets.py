@@ -12,7 +12,7 @@ from prunelle.graph.rules.table import RULES
 from prunelle.graph.ties import FIXED, Components, Labels, connected
 from prunelle.graph.trace import Graph, module_of
 from prunelle.graph.value import Value
-from prunelle.graph.walk import Producer, Walk, walk
+from prunelle.graph.walk import Producer, Walk, flat, walk
 
 ROUNDS = 4
 
@@ -57,22 +57,32 @@ class Tied:
 
 @dataclass
 class Known:
-    """What running cut copies taught about types of modules. stiff: their forward has hard-wired sizes, with the
-    reason. rescaled: a factor in their forward is the square root of a size, and follows it. level: how boldly to
-    read their attributes, see graph.attributes."""
+    """What running cut copies taught about types of modules.
+
+    stiff: their forward has hard-wired sizes, with the reason. closed: nothing that runs through them may change.
+    rescaled: a factor in their forward is the square root of a size, and follows it. level: how boldly to read their
+    attributes, see graph.attributes. chosen: which axis shrinks where several could, see graph.walk.
+    """
 
     stiff: dict[type, str] = field(default_factory=dict)
+    closed: dict[type, str] = field(default_factory=dict)
     rescaled: set[type] = field(default_factory=set)
     level: dict[type, int] = field(default_factory=dict)
+    chosen: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    @property
+    def num_fixed(self) -> int:
+        """How much was learnt that changes which sets there are."""
+        return len(self.stiff) + len(self.closed) + len(self.rescaled)
 
 
 def analyse(model: nn.Module, graph: Graph, learnt: Known | None = None, skip: tuple[str, ...] = ()) -> Tied:
     """Find all sets. skip: paths of modules whose channels are left alone."""
     learnt = learnt or Known()
-    chosen: dict[tuple[str, int], int] = {}
+    chosen = learnt.chosen
     for attempt in range(ROUNDS):
         state = walk(graph, model, RULES, chosen)
-        freeze(state, learnt.stiff, skip)
+        freeze(state, learnt, skip)
         state.scaled_by_size += [
             (node, source, dims, power)
             for node, source, dims, power in state.roots
@@ -91,17 +101,34 @@ def analyse(model: nn.Module, graph: Graph, learnt: Known | None = None, skip: t
     return ties
 
 
-def freeze(state: Walk, stiff: dict[type, str], skip: tuple[str, ...]) -> None:
+def freeze(state: Walk, learnt: Known, skip: tuple[str, ...]) -> None:
     """Pin what hard-wired forwards read, and what the user wants left alone."""
     for node, value in state.sized:
         module = state.modules.get(module_of(node))
-        if type(module) in stiff:
+        if type(module) in learnt.stiff:
             for axis in value.axes:
-                state.ties.pin(axis.labels, stiff[type(module)])
+                state.ties.pin(axis.labels, learnt.stiff[type(module)])
+    for path, module in state.modules.items() if learnt.closed else ():
+        if type(module) in learnt.closed:
+            close(state, path, learnt.closed[type(module)])
     for producer in state.producers:
         where = module_of(producer.node)
         if any(where == one or where.startswith(f"{one}.") for one in skip):
             state.ties.pin(producer.labels, f"{where}: is to be left alone")
+
+
+def close(state: Walk, path: str, why: str) -> None:
+    """Pin what one module is handed, and all that its own forward makes."""
+    inside = f"{path}." if path else ""
+    for node, result in state.values.items():
+        where = module_of(node)
+        if node.op != "call_function" or (where != path and not where.startswith(inside)):
+            continue
+        outer = [n for n in node.all_input_nodes if module_of(n) != path and not module_of(n).startswith(inside)]
+        handed = flat([state.values.get(n) for n in outer])
+        for value in (*handed, *(flat([result]) if where == path else ())):
+            for axis in value.axes if value.made_of is None else ():
+                state.ties.pin(axis.labels, why)
 
 
 def balanced(state: Walk) -> Components:

@@ -14,15 +14,16 @@ from torch import nn
 from prunelle.data.task import Task
 from prunelle.errors import ModelError, SettingError
 from prunelle.graph import costs
-from prunelle.graph.attributes import BOLDEST, attributes
+from prunelle.graph.attributes import attributes
 from prunelle.graph.copies import as_type, own_, randomised
 from prunelle.graph.cut import tensor_cuts
 from prunelle.graph.cuts import Cuts
 from prunelle.graph.prove import Proof, cut_copy, prove, runs
 from prunelle.graph.sets import Frozen, Known, Tied, analyse
-from prunelle.graph.trace import as_inputs, module_of, trace
+from prunelle.graph.trace import as_inputs, trace
 from prunelle.prune.channel_scores import l2_norm
 from prunelle.prune.channel_select import ChannelScope, Limits, Removed, per_set, reaching
+from prunelle.prune.lessons import draw
 from prunelle.prune.unit_scores import RowScore, Scorer
 
 ATTEMPTS = 40
@@ -172,9 +173,11 @@ def plan(
             proof = prove(dense, doubles, tied, removed, cuts)
         if proof.holds(dtype):
             return ChannelPlan(tied, removed, cuts, tuple(tied.frozen), proof)
-        if not learn(tied, proof, learnt):
+        fixed = learnt.num_fixed
+        if not draw(tied, removed, proof, learnt):
             break
-        tied = analyse(model, graph, learnt, skip)
+        if learnt.num_fixed > fixed:
+            tied = analyse(model, graph, learnt, skip)
     raise ModelError(f"{type(model).__name__}: no cut of it could be proved right ({proof.why}).")
 
 
@@ -190,38 +193,3 @@ def told(tied: Tied) -> str:
     """The first reasons why nothing can go."""
     said = [f"{one.what}: {one.why}" for one in tied.frozen if "what the model gives back" not in one.why]
     return "; ".join(said[:3]) or "all it has goes straight to its output"
-
-
-def learn(tied: Tied, proof: Proof, learnt: Known) -> bool:
-    """Draw a lesson from a cut that failed: about the module to blame, or else about the nearest one inside it or
-    around it that is told sizes. Whether there was one to draw."""
-    if proof.where is None:
-        return False
-    free = {module_of(node) for node, value in tied.state.sized if any_free(tied, value)}
-    rooted = {module_of(node) for node, *_ in tied.state.roots}
-    for path in suspects(proof.where, free | rooted):
-        kind = type(tied.state.modules[path])
-        if not proof.raised and path in rooted and kind not in learnt.rescaled:
-            learnt.rescaled.add(kind)
-            return True
-        if path in free and kind not in learnt.stiff:
-            learnt.level[kind] = learnt.level.get(kind, 0) + 1
-            if learnt.level[kind] > BOLDEST:
-                learnt.stiff[kind] = f"{kind.__name__}'s forward holds sizes that no attribute reaches ({proof.why})"
-            return True
-    return False
-
-
-def suspects(where: str, told_sizes: set[str]) -> list[str]:
-    """Paths in the order in which they are to blame: the module itself, those inside it, those around it."""
-    inside = sorted(path for path in told_sizes if path.startswith(f"{where}." if where else "") and path != where)
-    around = []
-    path = where
-    while path:
-        path = path.rpartition(".")[0]
-        around.append(path)
-    return [where, *inside, *around]
-
-
-def any_free(tied: Tied, value: Any) -> bool:
-    return any(tied.components.units(axis.labels).any() for axis in value.axes)
