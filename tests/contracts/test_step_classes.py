@@ -16,8 +16,11 @@ from prunelle.prune.block_steps import RemoveBlocks
 from prunelle.prune.channel_repairs import batch_norm_repair, least_squares_repair
 from prunelle.prune.channel_steps import PruneChannels, PruneChannelsGradually
 from prunelle.prune.group_sparse import GroupSparse
+from prunelle.prune.latency_steps import PruneToLatency
+from prunelle.prune.latency_target import Target
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
 from prunelle.runs import Run
+from prunelle.ship.eager import eager
 from prunelle.steps import Chain
 from prunelle.train import loop
 from prunelle.train.settings import TrainSettings
@@ -37,9 +40,10 @@ EXAMPLES = {
         0.5, 2, SETTINGS, of="macs", repairs=(batch_norm_repair, least_squares_repair)
     ),
     GroupSparse: GroupSparse(0.1, SETTINGS),
+    PruneToLatency: PruneToLatency(Target(ms=1e6), eager, seconds=0.01),  # fast enough: what is cut depends on times
     Chain: Chain((PruneWeights(0.5), Retrain(SETTINGS), PruneWeights(0.8, name="again"), Retrain(SETTINGS, "more"))),
 }
-STILL = {PruneWeights, RemoveBlocks, PruneChannels}
+STILL = {PruneWeights, RemoveBlocks, PruneChannels, PruneToLatency}
 """Those that do not train."""
 ROOMS = ("steps", "train", "prune", "quantize", "tickets", "classwise", "anytime")
 
