@@ -11,7 +11,7 @@ from prunelle.cli.show import print_json, print_pairs, print_table
 from prunelle.errors import SettingError, WorkError
 from prunelle.models.names import Shape
 from prunelle.recipes.check import check_device_word, check_model_word, check_out
-from prunelle.recipes.settings import ChannelsStage
+from prunelle.recipes.settings import ChannelsStage, LatencyStage
 
 NEED_DATA = ("taylor", "apoz", "activation")
 CLAIM = "channels.json"
@@ -21,7 +21,7 @@ EXACT = 1e-10
 
 def cut_and_tell(
     model: str,
-    stage: ChannelsStage,
+    stage: ChannelsStage | LatencyStage,
     weights: str | None,
     input_shape: Shape | None,
     seed: int,
@@ -45,6 +45,8 @@ def cut_and_tell(
     if stage.score in NEED_DATA:
         raise SettingError(f"--score {stage.score}: needs images; pass --data, or take another score.")
     num_threads = layout(1, threads, 1, device)[0]
+    if dry_run and isinstance(stage, LatencyStage):
+        raise SettingError("--dry-run: --latency has to cut and measure to know; leave one out.")
 
     import torch
 
@@ -77,8 +79,18 @@ def print_cut(told: dict[str, Any], out: Path) -> None:
     ]
     print_table(told["model"], ("", "before", "after", "left"), rows)
     print(f"{told['num_sets_pruned']} of {told['num_sets']} sets cut in {told['seconds']:.2f} s; saved in {out}")
+    if "latency" in told:
+        print_latency(told["latency"])
     print_verdict(told)
     print_frozen(told["frozen"])
+
+
+def print_latency(look: Mapping[str, Any]) -> None:
+    """What the cut network takes."""
+    print(
+        f"takes {look['median_ms']:.4g} ms a call, {look['ratio']:.3f} ({look['ratio_low']:.3f} to "
+        f"{look['ratio_high']:.3f}) of the dense network's time, measured in turns"
+    )
 
 
 def print_verdict(told: Mapping[str, Any]) -> None:

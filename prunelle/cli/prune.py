@@ -11,6 +11,7 @@ from prunelle.cli import options as o
 from prunelle.cli.channels import cut_and_tell
 from prunelle.cli.experiment import carry_out
 from prunelle.errors import SettingError
+from prunelle.ship.names import RUNTIMES
 
 Sparsity = Annotated[float | None, typer.Option("--sparsity", help="Zero this share of the weights, in [0, 1).")]
 Channels = Annotated[float | None, typer.Option("--channels", help="Cut out this share of the channels, in [0, 1).")]
@@ -18,6 +19,11 @@ Blocks = Annotated[
     str | None,
     typer.Option("--blocks", help="Take out so many residual blocks, or this share of the MACs."),
 ]
+Latency = Annotated[
+    str | None, typer.Option("--latency", help="Cut channels until a call takes 0.6x the dense time, or 3ms.")
+]
+Runtime = Annotated[str | None, typer.Option("--runtime", help=f"Of --latency: {', '.join(RUNTIMES)}; default eager.")]
+Batch = Annotated[int | None, typer.Option("--batch", help="Of --latency: images a call; default 1.")]
 Of = Annotated[str | None, typer.Option("--of", help="What --channels is a share of: channels, macs or params.")]
 Score = Annotated[
     str | None,
@@ -60,6 +66,7 @@ def prune(
     out: o.Out,
     sparsity: Sparsity = None,
     channels: Channels = None,
+    latency: Latency = None,
     blocks: Blocks = None,
     data: DataOrNone = None,
     of: Of = None,
@@ -69,6 +76,8 @@ def prune(
     multiple: Multiple = None,
     skip: Skip = None,
     repair: Repair = None,
+    runtime: Runtime = None,
+    batch: Batch = None,
     verify: Verify = False,
     epochs: Epochs = None,
     weights: o.Weights = None,
@@ -83,36 +92,45 @@ def prune(
     dry_run: o.DryRun = False,
 ) -> None:
     """Zero weights, or cut out channels or blocks, and measure the saved result beside the dense one."""
-    what = the_one({"--sparsity": sparsity, "--channels": channels, "--blocks": blocks})
+    what = the_one({"--sparsity": sparsity, "--channels": channels, "--latency": latency, "--blocks": blocks})
     place: dict[str, Any] = {"device": device, "threads": threads, "trust": trust, "as_json": json, "dry_run": dry_run}
     shape, mending = o.shape(input), None if repair is None else repair.split(",")
-    of_channels = {"--of": of, "--floor": floor, "--multiple": multiple, "--skip": skip, "--verify": verify or None}
-    if what != "--channels":
-        refuse(what, of_channels)
+    shapes = {"--of": of, "--floor": floor, "--multiple": multiple, "--skip": skip, "--verify": verify or None}
+    timed = {"--runtime": runtime, "--batch": batch}
+    idle: dict[str, Mapping[str, object]] = {
+        "--sparsity": {**shapes, **timed, "--repair": repair},
+        "--channels": timed,
+        "--latency": {"--of": of},
+        "--blocks": {**shapes, **timed, "--score": score, "--scope": scope},
+    }
+    refuse(what, idle[what])
     from prunelle.recipes import single
 
     if what == "--sparsity":
-        refuse(what, {"--repair": repair})
         assert sparsity is not None
-        words = (sparsity, score or "magnitude", scope or "global", 10 if epochs is None else epochs)
-        recipe = single.prune_recipe(model, needed(data, what), weights, shape, *words, seed, o.settings(set))
+        zeroing = (sparsity, score or "magnitude", scope or "global", 10 if epochs is None else epochs)
+        recipe = single.prune_recipe(model, needed(data, what), weights, shape, *zeroing, seed, o.settings(set))
         carry_out(recipe, out, data_dir=data_dir, workers=1, **place)
         return
     stage: single.Cutting
     if what == "--blocks":
-        refuse(what, {"--score": score, "--scope": scope})
         stage = single.blocks_stage(str(blocks), mending)
         data = needed(data, what)
     else:
-        stage = single.channels_stage(
-            {"amount": channels, "of": of, "score": score, "scope": scope, "floor": floor, "multiple": multiple}
-            | {"skip": skip, "repair": mending}
-        )
+        words: dict[str, Any] = {"score": score, "scope": scope, "floor": floor, "skip": skip, "repair": mending}
+        if latency is None:
+            stage = single.channels_stage(words | {"amount": channels, "of": of, "multiple": multiple})
+        else:
+            multiples = None if multiple is None else [multiple]
+            words |= {"runtime": runtime, "batch": batch, "threads": threads, "multiples": multiples}
+            stage = single.latency_stage(latency, words)
     if data is None:
         refuse(f"{what} without --data", {"--epochs": epochs, "--set": set, "--data-dir": data_dir})
-        assert isinstance(stage, single.ChannelsStage)
+        assert not isinstance(stage, single.BlocksStage)
         cut_and_tell(model, stage, weights, shape, seed, out, verified=verify, **place)
         return
+    if verify and not isinstance(stage, single.ChannelsStage):
+        raise SettingError("--verify: with --data only what --channels cuts is held; leave out one of the two.")
     recipe = single.cut_recipe(model, data, weights, shape, stage, epochs or 0, seed, o.settings(set))
     carry_out(recipe, out, data_dir=data_dir, workers=1, verified=verify, **place)
 

@@ -11,7 +11,10 @@ from prunelle.cli.experiment import carry_out
 
 
 def run(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name or .json file.", metavar="RECIPE")],
+    recipe: Annotated[
+        str,
+        typer.Argument(help="quickstart, han2015, gradual, fpgm, channels_latency or a .json file.", metavar="RECIPE"),
+    ],
     out: o.Out,
     set: o.Set = None,
     data_dir: o.DataDir = None,
@@ -23,7 +26,7 @@ def run(
     json: o.Json = False,
     dry_run: o.DryRun = False,
 ) -> None:
-    """Run an experiment by name: quickstart, han2015, gradual, or one in a .json file."""
+    """Run an experiment by name, such as han2015 or fpgm, or one in a .json file."""
     from prunelle.recipes.names import recipe_of, shifted
 
     carry_out(

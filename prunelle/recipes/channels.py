@@ -27,12 +27,15 @@ from prunelle.models.names import Shape
 from prunelle.models.open import OpenedModel
 from prunelle.models.save import copy_saved, load, save, size_bytes
 from prunelle.prune.channels import ChannelPlan, plan_channels
+from prunelle.prune.latency_target import Clock, LatencyPlan, Target, plan_latency
 from prunelle.recipes.check import check_cut_out, is_folder, nearest, open_for
-from prunelle.recipes.settings import ChannelsStage
+from prunelle.recipes.settings import ChannelsStage, LatencyStage
 from prunelle.recipes.verify import Verdict, verify
 from prunelle.recipes.words import CHANNEL_SCOPES, CHANNEL_SCORES
+from prunelle.ship.runtimes import load_runtime
 
 CLAIM = "channels.json"
+Planned = tuple[ChannelPlan, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Asked:
     """What a cut is asked for, in words. seed: of random weights, random scores and the proof."""
 
     model: str
-    stage: ChannelsStage
+    stage: ChannelsStage | LatencyStage
     weights: str | None = None
     input_shape: Shape | None = None
     seed: int = 0
@@ -54,13 +57,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Slimmed:
-    """A cut that was made. model: the cut network. shape: (C, H, W). seconds: of tracing, planning and cutting."""
+    """A cut that was made. model: the cut network. shape: (C, H, W). seconds: of tracing, planning and cutting.
+    looks: what was timed on the way, the last one of this cut."""
 
     opened: OpenedModel
     shape: Shape
     plan: ChannelPlan
     model: nn.Module = field(repr=False)
     seconds: float
+    looks: list[dict[str, Any]] = field(default_factory=list)
 
 
 def open_asked(asked: Asked, trust: bool) -> tuple[OpenedModel, Shape]:
@@ -79,12 +84,15 @@ def example(shape: Shape, seed: int = 0) -> Tensor:
     return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
 
 
-def planned(model: nn.Module, images: Tensor, stage: ChannelsStage, seed: int) -> ChannelPlan:
-    """The plan that the words mean. Raises WorkError where the model cannot be cut so."""
+def planned(model: nn.Module, shape: Shape, stage: ChannelsStage | LatencyStage, seed: int) -> Planned:
+    """The plan that the words mean, and what was timed for it. Raises WorkError where the model cannot be cut so."""
     try:
-        return plan_channels(
+        if isinstance(stage, LatencyStage):
+            found = to_latency(model, shape, stage, seed)
+            return found.plan, found.rows()
+        plan = plan_channels(
             model,
-            images,
+            example(shape, seed),
             stage.amount,
             score=CHANNEL_SCORES[stage.score],
             scope=CHANNEL_SCOPES[stage.scope],
@@ -96,14 +104,31 @@ def planned(model: nn.Module, images: Tensor, stage: ChannelsStage, seed: int) -
         )
     except ModelError as error:
         raise WorkError(str(error)) from None
+    return plan, []
 
 
-def slim(opened: OpenedModel, shape: Shape, stage: ChannelsStage, seed: int = 0) -> Slimmed:
+def to_latency(model: nn.Module, shape: Shape, stage: LatencyStage, seed: int) -> LatencyPlan:
+    """Cut until a call takes as long as the words say, measured here on random images."""
+    images = torch.randn(stage.batch, *shape, generator=torch.Generator().manual_seed(seed))
+    return plan_latency(
+        model,
+        Target(stage.ratio, stage.ms),
+        Clock(load_runtime(stage.runtime), images, stage.threads),
+        multiples=stage.multiples,
+        score=CHANNEL_SCORES[stage.score],
+        scope=CHANNEL_SCOPES[stage.scope],
+        floor=stage.floor,
+        skip=stage.skip,
+        seed=seed,
+    )
+
+
+def slim(opened: OpenedModel, shape: Shape, stage: ChannelsStage | LatencyStage, seed: int = 0) -> Slimmed:
     """Plan and cut; the opened model stays as it was."""
     begun = time.monotonic()
-    plan = planned(opened.model, example(shape, seed), stage, seed)
+    plan, looks = planned(opened.model, shape, stage, seed)
     model = plan.apply(opened.model).eval()
-    return Slimmed(opened, shape, plan, model, time.monotonic() - begun)
+    return Slimmed(opened, shape, plan, model, time.monotonic() - begun, looks)
 
 
 def cut_channels(asked: Asked, out: Path, *, trust: bool = False, verified: bool = False) -> dict[str, Any]:
@@ -217,7 +242,7 @@ def figures(found: Slimmed, folder: Path, model: str) -> dict[str, Any]:
         "channels_after": sum(int((~removed[one]).sum()) for one in units),
         "seconds": found.seconds,
         "frozen": told(found.plan.frozen),
-    }
+    } | ({"latency": found.looks[-1]} if found.looks else {})
 
 
 def told(frozen: tuple[Frozen, ...] | list[Frozen]) -> list[dict[str, str]]:

@@ -16,6 +16,7 @@ from prunelle.recipes.settings import (
     GradualChannelsStage,
     GradualStage,
     GroupSparseStage,
+    LatencyStage,
     PruneStage,
     Recipe,
     RetrainStage,
@@ -29,6 +30,7 @@ STAGES: Mapping[str, type[BaseModel]] = {
     "channels": ChannelsStage,
     "gradual_channels": GradualChannelsStage,
     "group_sparse": GroupSparseStage,
+    "latency": LatencyStage,
     "blocks": BlocksStage,
 }
 HOLDERS: Mapping[str, type[BaseModel]] = {"cells": Cell, "dense": Training, "training": Training, **STAGES}

@@ -79,10 +79,8 @@ def trainings(planned: PlannedRun) -> list[Training]:
         return [planned.cell.dense] if planned.cell.dense else []
     found: list[Training] = []
     for stage in planned.cell.stages:
-        if stage.kind == "gradual_channels":
-            found += [stage.training] * stage.rounds
-        elif stage.kind != "prune" and stage.kind != "channels" and stage.kind != "blocks":
-            found.append(stage.training)
+        training = getattr(stage, "training", None)  # those that only cut have none
+        found += [training] * getattr(stage, "rounds", 1) if training else []
     return found
 
 

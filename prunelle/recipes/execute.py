@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -65,6 +65,11 @@ def diverged(run: Run) -> bool:
     return bool(read_sealed_json(run.folder / TRAINED).get("diverged"))
 
 
+def told_by(run: Run) -> dict[str, Any]:
+    """What the steps of a run had to tell, by their names."""
+    return dict(read_sealed_json(run.folder / TRAINED).get("about") or {})
+
+
 def execute(job: dict) -> None:
     """Make one run unless it stands. job: {"planned": PlannedRun, "place": Place}."""
     planned: PlannedRun = job["planned"]
@@ -120,7 +125,13 @@ def make_pruned(cell: Cell, task: Task, run: Run, dense_run: Run, place: Place) 
     except ModelError as error:  # it was opened and run before, so this is about what was to be done to it
         raise WorkError(str(error)) from None
     cuts = cuts_made(steps, manifest.cuts, run)
-    keep(model, manifest.builder, cuts, task, run, broke or diverged(dense_run))
+    keep(model, manifest.builder, cuts, task, run, broke or diverged(dense_run), about(steps, run))
+
+
+def about(steps: Sequence[Step], run: Run) -> dict[str, Any]:
+    """What the steps that cut have to tell of this run, such as times that they measured, by the steps' names."""
+    found = {one.name: run.load_checkpoint(one.name) for one in steps if isinstance(one, Cutting)}
+    return {name: checkpoint[1].get("about", {}) for name, checkpoint in found.items() if checkpoint is not None}
 
 
 def cuts_made(steps: Sequence[Step], cuts: Cuts, run: Run) -> Cuts:
@@ -131,13 +142,22 @@ def cuts_made(steps: Sequence[Step], cuts: Cuts, run: Run) -> Cuts:
     return cuts
 
 
-def keep(model: nn.Module, builder: Builder | None, cuts: Cuts, task: Task, run: Run, broke: bool) -> None:
-    """Save a run's network and say that it stands; of several ranks the first does, and the others wait."""
+def keep(
+    model: nn.Module,
+    builder: Builder | None,
+    cuts: Cuts,
+    task: Task,
+    run: Run,
+    broke: bool,
+    about: dict[str, Any] | None = None,
+) -> None:
+    """Save a run's network and say that it stands; of several ranks the first does, and the others wait. about: what
+    is told of how it was made."""
     ranks = join(run.device)
     if ranks.rank == 0:
         folder = run.folder / MODEL
         names = task.class_names
         save(model.cpu(), folder, builder=builder, preprocessing=task.preprocessing, class_names=names, cuts=cuts)
-        write_sealed_json(run.folder / TRAINED, {"diverged": broke})
+        write_sealed_json(run.folder / TRAINED, {"diverged": broke, "about": about or {}})
         run.drop_checkpoints()
     ranks.barrier()

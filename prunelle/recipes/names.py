@@ -11,13 +11,21 @@ from pydantic import ValidationError, validate_call
 
 from prunelle.errors import CorruptFileError, SettingError
 from prunelle.files import read_bytes
+from prunelle.recipes.channels_latency import channels_latency
 from prunelle.recipes.complaint import meant, sentence
+from prunelle.recipes.fpgm import fpgm
 from prunelle.recipes.gradual import gradual
 from prunelle.recipes.han2015 import han2015
 from prunelle.recipes.quickstart import quickstart
 from prunelle.recipes.settings import Recipe
 
-RECIPES: Mapping[str, Callable[..., Recipe]] = {"quickstart": quickstart, "han2015": han2015, "gradual": gradual}
+RECIPES: Mapping[str, Callable[..., Recipe]] = {
+    "quickstart": quickstart,
+    "han2015": han2015,
+    "gradual": gradual,
+    "fpgm": fpgm,
+    "channels_latency": channels_latency,
+}
 LARGEST_SEED = 2**31
 LARGEST_RECIPE_BYTES = 2**20
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from prunelle.measure.environment import environment
 from prunelle.recipes.cards import class_flips, curve, layer_rows
-from prunelle.recipes.execute import open_run
+from prunelle.recipes.execute import open_run, told_by
 from prunelle.recipes.experiment import Finished, shipped_files
 from prunelle.recipes.plan import Place, PlannedRun
-from prunelle.recipes.settings import Recipe
+from prunelle.recipes.settings import LatencyStage, Recipe
 from prunelle.report.page import write_page
 from prunelle.report.rows import Report, write_csv, write_json
 
@@ -31,7 +33,7 @@ def report(recipe: Recipe, finished: Finished, place: Place) -> Report:
     shown = representatives(finished)
     return Report(
         title=f"{recipe.name}: dense and pruned networks",
-        summary=" ".join([*summaries(finished), *warnings(finished, place)]),
+        summary=" ".join([*summaries(finished), *targets(finished, place), *warnings(finished, place)]),
         rows=finished.rows,
         curves=[curve(one, open_run(one, place)) for one in finished.runs],
         layers=[layer for one in shown for layer in layer_rows(one, place)],
@@ -83,6 +85,27 @@ def summaries(finished: Finished) -> list[str]:
             f"{size:.2f} times as large, at {speed:.2f} times the speed."
         )
     return sentences
+
+
+def targets(finished: Finished, place: Place) -> list[str]:
+    """One sentence for each run that was cut down to a time: what was measured when it was."""
+    found = []
+    for one in finished.runs:
+        stages = {f"{number}-{stage.kind}": stage for number, stage in enumerate(one.cell.stages)}
+        for name, told in told_by(open_run(one, place)).items() if one.dense else ():
+            stage = stages.get(name)
+            if isinstance(stage, LatencyStage) and told.get("looks"):
+                found.append(f"{one.cell.label}, seed {one.seed}: {target_sentence(stage, told['looks'][-1])}")
+    return found
+
+
+def target_sentence(stage: LatencyStage, look: Mapping[str, Any]) -> str:
+    """What a run was cut down to."""
+    return (
+        f"{stage.batch} images take {look['median_ms']:.4g} ms in {stage.runtime}, {look['ratio']:.3f} "
+        f"({look['ratio_low']:.3f} to {look['ratio_high']:.3f}) of the dense network's time, with "
+        f"{100 * look['macs']:.0f} % of the multiply-adds."
+    )
 
 
 def warnings(finished: Finished, place: Place) -> list[str]:

@@ -24,6 +24,7 @@ ChannelScoreWord = Literal["l2", "l1", "fpgm", "bn_scale", "taylor", "apoz", "ac
 ChannelScopeWord = Literal["set", "layer", "global"]
 ShareWord = Literal["channels", "macs", "params"]
 RepairWord = Literal["bn", "lsq"]
+RuntimeWord = Literal["eager", "compile", "onnxruntime", "openvino"]
 MOMENTUM, TEMPERATURE = 0.9, 4.0
 
 
@@ -99,17 +100,13 @@ class GradualStage(Frozen):
         return self
 
 
-class ChannelWords(Frozen):
-    """What every stage that cuts channels is told. amount: share of `of` to remove. floor: channels that every set
-    keeps. multiple: what kept widths are rounded up to. skip: paths of modules whose channels stay. repair: what is
-    done to the cut network, in this order."""
+class UnitWords(Frozen):
+    """What every stage that cuts channels is told. floor: channels that every set keeps. skip: paths of modules whose
+    channels stay. repair: what is done to the cut network, in this order."""
 
-    amount: Sparsity
-    of: ShareWord = "channels"
     score: ChannelScoreWord = "l2"
     scope: ChannelScopeWord = "set"
     floor: Count = 1
-    multiple: Count = 1
     skip: tuple[Word, ...] = ()
     repair: tuple[RepairWord, ...] = ()
 
@@ -119,6 +116,14 @@ class ChannelWords(Frozen):
         if twice:
             raise ValueError(f"repair names {twice[0]!r} twice; name each once")
         return self
+
+
+class ChannelWords(UnitWords):
+    """amount: share of `of` to remove. multiple: what kept widths are rounded up to."""
+
+    amount: Sparsity
+    of: ShareWord = "channels"
+    multiple: Count = 1
 
 
 class ChannelsStage(ChannelWords):
@@ -133,6 +138,28 @@ class GradualChannelsStage(ChannelWords):
     kind: Literal["gradual_channels"] = "gradual_channels"
     rounds: NumRounds
     training: Training
+
+
+class LatencyStage(UnitWords):
+    """Cut whole channels until a call takes as long as was asked for. See prune.latency_target.plan_latency.
+
+    ratio: of the time that the dense network takes; ms: or milliseconds. runtime, batch, threads: of the call.
+    multiples: widths to try.
+    """
+
+    kind: Literal["latency"] = "latency"
+    ratio: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    ms: Annotated[Number, Field(gt=0, le=1_000_000)] | None = None
+    runtime: RuntimeWord = "eager"
+    batch: Annotated[int, Field(strict=True, ge=1, le=65_536)] = 1
+    threads: Annotated[int, Field(strict=True, ge=1, le=1_024)] = 1
+    multiples: Annotated[tuple[Count, ...], Field(min_length=1, max_length=16)] = (1, 4, 8, 16)
+
+    @model_validator(mode="after")
+    def check_target(self) -> Self:
+        if (self.ratio is None) == (self.ms is None):
+            raise ValueError(f"ratio is {self.ratio} and ms is {self.ms}; give one of the two")
+        return self
 
 
 class GroupSparseStage(Frozen):
@@ -163,7 +190,14 @@ class BlocksStage(Frozen):
 
 
 Stage = Annotated[
-    PruneStage | RetrainStage | GradualStage | ChannelsStage | GradualChannelsStage | GroupSparseStage | BlocksStage,
+    PruneStage
+    | RetrainStage
+    | GradualStage
+    | ChannelsStage
+    | GradualChannelsStage
+    | LatencyStage
+    | GroupSparseStage
+    | BlocksStage,
     Field(discriminator="kind"),
 ]
 

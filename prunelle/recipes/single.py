@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from prunelle.recipes.settings import (
     Cell,
     ChannelsStage,
     GradualStage,
+    LatencyStage,
     PruneStage,
     Recipe,
     RetrainStage,
@@ -24,9 +26,16 @@ from prunelle.recipes.settings import (
 
 Made = TypeVar("Made", bound=BaseModel)
 MOST_BLOCKS = 1_000
-Cutting = ChannelsStage | BlocksStage
-NAMED = ("data", "weights", "epochs", "sparsity", "score", "scope", "of", "floor", "multiple", "skip", "repair")
-OPTIONS = {"model": "MODEL", "amount": "--channels"} | {name: f"--{name}" for name in NAMED}
+Cutting = ChannelsStage | LatencyStage | BlocksStage
+NAMED = """
+data weights epochs sparsity score scope of floor multiple skip repair runtime batch threads"""
+OPTIONS = {name: f"--{name}" for name in NAMED.split()} | {
+    "model": "MODEL",
+    "amount": "--channels",
+    "ratio": "--latency",
+    "ms": "--latency",
+    "multiples": "--multiple",
+}
 
 
 def made(kind: type[Made], values: Mapping[str, Any]) -> Made:
@@ -117,6 +126,9 @@ def label_of(stage: Cutting) -> str:
     """What is cut, in a few words."""
     if isinstance(stage, BlocksStage):
         return f"{stage.num} blocks" if stage.macs is None else f"blocks, {stage.macs:.4g} of the macs"
+    if isinstance(stage, LatencyStage):
+        target = f"{stage.ms:.4g} ms" if stage.ratio is None else f"{stage.ratio:.4g} of the time"
+        return f"{target} in {stage.runtime} {stage.score} {stage.scope}"
     return f"{stage.amount:.4g} of the {stage.of} {stage.score} {stage.scope}"
 
 
@@ -135,6 +147,18 @@ def blocks_stage(amount: str, repair: list[str] | None) -> BlocksStage:
     if not 0 < share < 1:
         raise SettingError(f"--blocks is {amount!r}, must be how many or, in (0, 1), a share of the MACs; correct it.")
     return made(BlocksStage, words | {"macs": share})
+
+
+def latency_stage(target: str, words: Mapping[str, Any]) -> LatencyStage:
+    """The stage that `prune --latency` means: '0.6x' of the dense time, or '3ms'. Raises SettingError."""
+    found = re.fullmatch(r"(\d*\.?\d+)(x|ms)", target.replace(" ", "").lower())
+    if found is None:
+        raise SettingError(
+            f"--latency is {target!r}, must be a share of the dense time such as 0.6x or a time such as 3ms; "
+            "correct it."
+        )
+    words = {name: value for name, value in words.items() if value is not None}
+    return made(LatencyStage, words | {"ratio" if found[2] == "x" else "ms": float(found[1])})
 
 
 def channels_stage(words: Mapping[str, Any]) -> ChannelsStage:

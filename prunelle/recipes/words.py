@@ -25,6 +25,8 @@ from prunelle.prune.channel_select import ChannelScope, over_all_sets, per_set
 from prunelle.prune.channel_select import per_layer as per_tied_layer
 from prunelle.prune.channel_steps import PruneChannels, PruneChannelsGradually, Repair
 from prunelle.prune.group_sparse import GroupSparse
+from prunelle.prune.latency_steps import PruneToLatency
+from prunelle.prune.latency_target import Target
 from prunelle.prune.select import Scope, over_all, per_layer
 from prunelle.prune.statistics import Score
 from prunelle.prune.unit_scores import RowScore
@@ -35,12 +37,15 @@ from prunelle.recipes.settings import (
     GradualChannelsStage,
     GradualStage,
     GroupSparseStage,
+    LatencyStage,
     PruneStage,
     RetrainStage,
     Stage,
     Training,
+    UnitWords,
 )
 from prunelle.schedules import Schedule, constant, cosine, cubic, linear, stairs
+from prunelle.ship.runtimes import load_runtime
 from prunelle.steps import Step
 from prunelle.train.optimizers import Adam, Optimizer, Sgd
 from prunelle.train.precision import BF16, FP16, FP32, Precision
@@ -105,6 +110,16 @@ def step(stage: Stage, name: str, dense: nn.Module, checkpoint_seconds: float) -
     if isinstance(stage, GradualChannelsStage):
         settings = train_settings(stage.training, checkpoint_seconds, dense)
         return PruneChannelsGradually(stage.amount, stage.rounds, settings, **channel_words(stage), name=name)
+    if isinstance(stage, LatencyStage):
+        return PruneToLatency(
+            target=Target(stage.ratio, stage.ms),
+            runtime=load_runtime(stage.runtime),
+            batch_size=stage.batch,
+            threads=stage.threads,
+            multiples=stage.multiples,
+            **unit_words(stage),
+            name=name,
+        )
     if isinstance(stage, GroupSparseStage):
         settings = train_settings(stage.training, checkpoint_seconds, dense)
         return GroupSparse(stage.strength, settings, stage.skip, name)
@@ -125,13 +140,16 @@ def step(stage: Stage, name: str, dense: nn.Module, checkpoint_seconds: float) -
 
 
 def channel_words(stage: ChannelsStage | GradualChannelsStage) -> dict[str, Any]:
-    """What both cutting steps are told."""
+    """What both steps that cut a share are told."""
+    return {"of": stage.of, "multiple": stage.multiple, **unit_words(stage)}
+
+
+def unit_words(stage: UnitWords) -> dict[str, Any]:
+    """What every step that cuts channels is told."""
     return {
-        "of": stage.of,
         "score": CHANNEL_SCORES[stage.score],
         "scope": CHANNEL_SCOPES[stage.scope],
         "floor": stage.floor,
-        "multiple": stage.multiple,
         "skip": stage.skip,
         "repairs": tuple(REPAIRS[word] for word in stage.repair),
     }

@@ -93,6 +93,11 @@ VALID: tuple[tuple[str, ...], ...] = (
         *("prune", "vgg16_bn_cifar", "--data", "cifar10", "--data-dir", RUBBISH, "--sparsity", "0.8"),
         *("--score", "random", "--epochs", "0", "--out", "out"),
     ),
+    (
+        *("prune", "resnet20", "--data", "cifar10", "--data-dir", RUBBISH, "--channels", "0.5", "--of", "macs"),
+        *("--score", "random", "--scope", "layer", "--repair", "bn", "--out", "out"),
+    ),
+    ("run", "fpgm", "--set", "model=lenet5", "--set", "seeds=1", "--data-dir", RUBBISH, "--out", "out"),
     ("run", "han2015", "--set", "seeds=2", "--set", "epochs=1", "--data-dir", RUBBISH, "--out", "out"),
     ("run", "gradual", "--set", "sparsities=[0.5,0.9]", "--set", "epochs=1", "--data-dir", RUBBISH, "--out", "out"),
     ("measure", "lenet5", "--data", "mnist", "--data-dir", RUBBISH, "--threads", "1", "--runtime", "eager"),
@@ -114,6 +119,16 @@ RECIPE: dict = {
                 {"kind": "prune", "sparsity": 0.5, "score": "magnitude", "scope": "global"},
                 {"kind": "retrain", "training": TRAINING},
                 {"kind": "gradual", "sparsity": 0.9, "begin": 0.1, "end": 0.6, "frequency": 10, "training": TRAINING},
+            ],
+        },
+        {
+            "label": "channels",
+            "model": "lenet5",
+            "data": "mnist",
+            "dense": TRAINING,
+            "stages": [
+                {"kind": "channels", "amount": 0.5, "score": "l2", "scope": "set", "floor": 2, "of": "macs"},
+                {"kind": "gradual_channels", "amount": 0.7, "rounds": 2, "training": TRAINING},
             ],
         },
         {"label": "dense", "model": "lenet5", "data": "mnist", "dense": TRAINING, "stages": []},
@@ -215,11 +230,16 @@ def values(folder: Path, draw: random.Random) -> Iterator[Mutant]:
         yield Mutant("value", (*line, option, value))
 
 
+def amount_of(line: list[str]) -> str:
+    """The option of a prune line that says how much."""
+    return next((word for word in line if word in ("--sparsity", "--channels")), "--out")
+
+
 def missing(folder: Path, draw: random.Random) -> Iterator[Mutant]:
     """A required argument left out, or one too many."""
     while True:
         line = list(draw.choice(VALID))
-        needed = {"train": ("--data", "--out"), "prune": ("--data", "--out", "--sparsity"), "run": ("--out",)}
+        needed = {"train": ("--data", "--out"), "prune": ("--out", amount_of(line)), "run": ("--out",)}
         choices = [*needed.get(line[0], ()), "model", "value", "extra"]
         choice = draw.choice(choices)
         if choice == "model":

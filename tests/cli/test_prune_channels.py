@@ -84,7 +84,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: Capture) -> None:
 SAID = {
     "--channels .5 --sparsity .5": "--sparsity and --channels: exclude each other; pass one of them.",
     "--channels .5 --blocks 2": "--channels and --blocks: exclude each other; pass one of them.",
-    "": "prune: says not how much; pass one of --sparsity, --channels, --blocks.",
+    "": "prune: says not how much; pass one of --sparsity, --channels, --latency, --blocks.",
     "--blocks 2": "--blocks: judges each block by its worth on images, which needs --data; pass it.",
     "--blocks 2 --score l1 --data digits": "--score: does nothing with --blocks; leave it out.",
     "--blocks 0 --data digits": "--blocks is '0', must be how many or, in (0, 1), a share of the MACs; correct it.",
@@ -103,6 +103,13 @@ SAID = {
     "--channels .5 --repair fold": "--repair is 'fold', must be one of 'bn' or 'lsq'",
     "--channels .5 --score taylor": "--score taylor: needs images; pass --data, or take another score.",
     "--channels .5 --epochs 3": "--epochs: does nothing with --channels without --data; leave it out.",
+    "--latency 3": "--latency is '3', must be a share of the dense time such as 0.6x or a time such as 3ms; correct",
+    "--latency 1.2x": "--latency is 1.2, must be below 1; or leave it out.",
+    "--latency .6x --runtime onnx": "--runtime is 'onnx', must be one of 'eager', 'compile', 'onnxruntime' or",
+    "--latency .6x --of macs": "--of: does nothing with --latency; leave it out.",
+    "--latency .6x --dry-run": "--dry-run: --latency has to cut and measure to know; leave one out.",
+    "--latency .6x --verify --data digits": "--verify: with --data only what --channels cuts is held; leave out one of",
+    "--channels .5 --batch 3": "--batch: does nothing with --channels; leave it out.",
     "--channels .5 --skip conv9": "channels: skip names 'conv9', the model has no module of this path.",
     "--channels .5 --device cuda": "--device cuda: without --data the cut is made on the CPU; leave it out.",
 }

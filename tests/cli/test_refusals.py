@@ -76,7 +76,7 @@ SAID = {
     "prune lenet5 --data digits --out o --sparsity 1.3": "--sparsity is 1.3, must be below 1; correct it.",
     "run han2015 --out o --set seeds=true": "han2015: --set seeds is true, must be a whole number; correct it.",
     "run hann2015 --out o": "'hann2015': no such recipe, did you mean 'han2015'?; known are quickstart, han2015, "
-    "gradual, or a .json file.",
+    "gradual, fpgm, channels_latency, or a .json file.",
     "measure lenet5 --runtime eagr": "--runtime 'eagr': must be one of eager, compile, onnxruntime, openvino, did you "
     "mean 'eager'?; pass one of them.",
     "meazure lenet5": "No such command 'meazure'. Did you mean 'measure'?; see prunelle --help.",

@@ -6,8 +6,9 @@ import pytest
 from prunelle.errors import SettingError
 from prunelle.recipes import estimate as module
 from prunelle.recipes.estimate import BYTES_PER_PARAM, MEASURE_MINUTES, PAGE_BYTES, estimate
+from prunelle.recipes.settings import ChannelsStage, GradualChannelsStage, RetrainStage
 
-from .small import at_once, cell, place, recipe
+from .small import ONCE, at_once, cell, place, recipe
 
 pytest.importorskip("sklearn", reason="needs prunelle[demo]")
 PARAMS = 50_610
@@ -34,6 +35,13 @@ def test_an_estimate_lists_every_run_and_adds_them_up(tmp_path: Path) -> None:
     assert found["disk_bytes"] == 6 * 4 * PARAMS + 2 * BYTES_PER_PARAM * PARAMS + PAGE_BYTES
     assert all(run["minutes"] > 0 for run in found["runs"])
     assert found["minutes"] == pytest.approx(sum(run["minutes"] for run in found["runs"]) / 2 + 6 * MEASURE_MINUTES)
+
+
+def test_rounds_count_and_cutting_has_no_steps(tmp_path: Path) -> None:
+    rounds = GradualChannelsStage(amount=0.5, rounds=3, training=ONCE)
+    stages = (ChannelsStage(amount=0.5), rounds, RetrainStage(training=ONCE))
+    found = estimate(recipe(cell(stages=stages)), place(tmp_path / "o"))
+    assert [run["steps"] for run in found["runs"]] == [STEPS, 4 * STEPS]
 
 
 def test_an_estimate_writes_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,19 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from prunelle.recipes.settings import Cell, GradualStage, PruneStage, Recipe, RetrainStage, Training
+from prunelle.recipes.settings import (
+    BlocksStage,
+    Cell,
+    ChannelsStage,
+    GradualChannelsStage,
+    GradualStage,
+    GroupSparseStage,
+    LatencyStage,
+    PruneStage,
+    Recipe,
+    RetrainStage,
+    Training,
+)
 
 from .small import ONCE, cell, recipe
 
@@ -13,6 +25,11 @@ VALID: dict[type[BaseModel], dict[str, Any]] = {
     PruneStage: {"sparsity": 0.5},
     RetrainStage: {"training": TRAINING},
     GradualStage: {"sparsity": 0.5, "training": TRAINING},
+    ChannelsStage: {"amount": 0.5},
+    GradualChannelsStage: {"amount": 0.5, "rounds": 2, "training": TRAINING},
+    LatencyStage: {"ratio": 0.5},
+    GroupSparseStage: {"strength": 0.1, "training": TRAINING},
+    BlocksStage: {"num": 2},
     Cell: {"label": "a", "model": "lenet5", "data": "digits"},
     Recipe: {"name": "a", "cells": [{"label": "a", "model": "lenet5", "data": "digits"}], "seeds": [0]},
 }
@@ -64,6 +81,28 @@ def test_impossible_trainings_are_refused(values: dict) -> None:
 def test_a_sparsity_lies_in_0_to_1(sparsity: object) -> None:
     with pytest.raises(ValidationError):
         PruneStage(sparsity=sparsity)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (ChannelsStage, {"amount": 1}),
+        (ChannelsStage, {"amount": 0.5, "floor": 0}),
+        (ChannelsStage, {"amount": 0.5, "repair": ("bn", "bn")}),
+        (ChannelsStage, {"amount": 0.5, "score": "magnitude"}),
+        (GradualChannelsStage, {"amount": 0.5, "rounds": 0, "training": TRAINING}),
+        (LatencyStage, {}),
+        (LatencyStage, {"ratio": 0.5, "ms": 3}),
+        (LatencyStage, {"ratio": 1}),
+        (GroupSparseStage, {"strength": -1, "training": TRAINING}),
+        (BlocksStage, {}),
+        (BlocksStage, {"num": 1, "macs": 0.5}),
+        (BlocksStage, {"num": 0}),
+    ],
+)
+def test_impossible_cuts_are_refused(kind: type[BaseModel], values: dict) -> None:
+    with pytest.raises(ValidationError):
+        kind(**values)
 
 
 @pytest.mark.parametrize("window", [{"begin": 0.7, "end": 0.6}, {"end": 0.95}])

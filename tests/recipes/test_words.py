@@ -5,12 +5,33 @@ import pytest
 import torch
 from torch import nn
 
+from prunelle.prune.block_steps import RemoveBlocks
 from prunelle.prune.by_weight import random
+from prunelle.prune.channel_repairs import batch_norm_repair, least_squares_repair
+from prunelle.prune.channel_scores import geometric_median
+from prunelle.prune.channel_select import over_all_sets
+from prunelle.prune.channel_steps import PruneChannels, PruneChannelsGradually
+from prunelle.prune.group_sparse import GroupSparse
+from prunelle.prune.latency_steps import PruneToLatency
+from prunelle.prune.latency_target import Target
 from prunelle.prune.select import per_layer
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
-from prunelle.recipes.settings import GradualStage, PruneStage, RetrainStage, ScopeWord, ScoreWord, Training
+from prunelle.recipes.settings import (
+    BlocksStage,
+    ChannelsStage,
+    GradualChannelsStage,
+    GradualStage,
+    GroupSparseStage,
+    LatencyStage,
+    PruneStage,
+    RetrainStage,
+    ScopeWord,
+    ScoreWord,
+    Training,
+)
 from prunelle.recipes.words import OPTIMIZERS, PRECISIONS, SCHEDULES, SCOPES, SCORES, SHAPES, step, train_settings
 from prunelle.schedules import linear, stairs
+from prunelle.ship.eager import eager
 from prunelle.train.optimizers import Adam, Sgd
 from prunelle.train.precision import BF16
 from prunelle.train.settings import EarlyStop
@@ -81,6 +102,40 @@ def test_stages_become_steps() -> None:
     assert (gradual.sparsity, gradual.score, gradual.scope, gradual.shape) == (0.9, random, per_layer, linear)
     assert (gradual.begin, gradual.end, gradual.frequency, gradual.name) == (0.1, 0.5, 3, "2-gradual")
     assert gradual.settings.epochs == 2
+
+
+def test_stages_that_cut_become_steps() -> None:
+    words = {"score": "fpgm", "scope": "global", "floor": 3, "multiple": 4, "skip": ("a",), "repair": ("lsq", "bn")}
+    cut = step(ChannelsStage(amount=0.4, of="macs", **words), "0-channels", TEACHER, 20.0)
+    told = {
+        "of": "macs",
+        "score": geometric_median,
+        "scope": over_all_sets,
+        "floor": 3,
+        "multiple": 4,
+        "skip": ("a",),
+        "repairs": (least_squares_repair, batch_norm_repair),
+    }
+    assert cut == PruneChannels(0.4, **told, name="0-channels")
+
+    rounds = GradualChannelsStage(amount=0.4, of="macs", rounds=3, training=Training(epochs=2), **words)
+    gradual = step(rounds, "1-gradual_channels", TEACHER, 20.0)
+    assert isinstance(gradual, PruneChannelsGradually)
+    assert gradual == PruneChannelsGradually(0.4, 3, gradual.settings, **told, name="1-gradual_channels")
+    assert gradual.settings.epochs == 2
+
+    latency = LatencyStage(
+        ms=3, batch=2, threads=2, multiples=(8,), **{k: v for k, v in words.items() if k != "multiple"}
+    )
+    timed = step(latency, "l", TEACHER, 20.0)
+    named = {k: v for k, v in told.items() if k not in ("of", "multiple")}
+    assert timed == PruneToLatency(Target(ms=3), eager, 2, 2, (8,), **named, name="l")
+
+    sparse = step(GroupSparseStage(strength=0.5, skip=("a",), training=Training()), "2", TEACHER, 20.0)
+    assert isinstance(sparse, GroupSparse) and (sparse.strength, sparse.skip, sparse.name) == (0.5, ("a",), "2")
+
+    blocks = step(BlocksStage(macs=0.25, repair=()), "3", TEACHER, 20.0)
+    assert blocks == RemoveBlocks(macs=0.25, repairs=(), name="3")
 
 
 def test_each_score_takes_what_pruning_gives_it() -> None:

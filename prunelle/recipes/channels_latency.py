@@ -1,0 +1,57 @@
+"""Channels cut until a CIFAR ResNet takes 0.6 times its dense time in ONNX Runtime on this machine, then trained on.
+
+    prunelle run channels_latency --set weights=cifar10_resnet20.safetensors --out DIR
+    prunelle run channels_latency --set model=resnet44 --set weights=cifar10_resnet44.safetensors --out DIR
+
+HOURS Needs the extra onnx. Without weights the dense network is trained first: hours on a CPU.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from prunelle.recipes.settings import (
+    Cell,
+    ChannelScoreWord,
+    Count,
+    LatencyStage,
+    Number,
+    NumSeeds,
+    Recipe,
+    RepairWord,
+    RetrainStage,
+    RuntimeWord,
+    Training,
+    Word,
+)
+
+Ratio = Annotated[Number, Field(gt=0, lt=1)]
+BatchSize = Annotated[int, Field(strict=True, ge=1, le=65_536)]
+
+
+def channels_latency(
+    model: Word = "resnet20",
+    data: Word = "cifar10",
+    weights: Word | None = None,
+    seeds: NumSeeds = 1,
+    dense_epochs: Count = 100,
+    epochs: Count = 3,
+    ratios: tuple[Ratio, ...] = (0.6,),
+    runtime: RuntimeWord = "onnxruntime",
+    batch: BatchSize = 64,
+    score: ChannelScoreWord = "l2",
+    repair: tuple[RepairWord, ...] = ("lsq", "bn"),
+) -> Recipe:
+    """seeds: how many, from 0. dense_epochs: used only without weights. epochs: after the cut. ratios: of the dense
+    network's time for `batch` images."""
+    dense = None
+    if weights is None:
+        dense = Training(epochs=dense_epochs, lr=0.1, optimizer="sgd", weight_decay=1e-4, schedule="stairs")
+    tuning = RetrainStage(training=Training(epochs=epochs, lr=0.01, optimizer="sgd", weight_decay=1e-4))
+    cells = []
+    for ratio in ratios:
+        cut = LatencyStage(ratio=ratio, runtime=runtime, batch=batch, score=score, repair=repair)
+        label = f"{ratio:.4g} of the time in {runtime}"
+        stages = (cut, tuning)
+        cells.append(Cell(label=label, model=model, weights=weights, data=data, dense=dense, stages=stages))
+    return Recipe(name="channels_latency", cells=tuple(cells), seeds=tuple(range(seeds)))
