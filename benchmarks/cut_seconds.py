@@ -31,6 +31,7 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+@torch.no_grad()
 def timed(model: nn.Module, image: torch.Tensor, repeats: int) -> dict[str, dict[str, float]]:
     """Both times, taken in turn."""
     traces, cuts = [], []

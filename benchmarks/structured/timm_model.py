@@ -75,7 +75,8 @@ def time_cut(row: dict[str, Any], model: nn.Module, image: Tensor, amount: float
 def trace_s(model: nn.Module, *inputs: Tensor) -> float:
     """Seconds of one trace by torch.export."""
     start = time.perf_counter()
-    torch.export.export(model, inputs, strict=False)
+    with torch.no_grad():
+        torch.export.export(model, inputs, strict=False)
     return time.perf_counter() - start
 
 
