@@ -50,7 +50,8 @@ def cut_and_tell(
 
     import torch
 
-    from prunelle.recipes.channels import Asked, cut_channels, dry_cut
+    from prunelle.recipes.channels import cut_channels, dry_cut
+    from prunelle.recipes.slimming import Asked
 
     torch.set_num_threads(num_threads)
     asked = Asked(model, stage, weights, input_shape, seed)

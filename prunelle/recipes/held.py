@@ -9,11 +9,12 @@ from prunelle.errors import WorkError
 from prunelle.models.open import open_model
 from prunelle.models.save import load, read_folder
 from prunelle.prune.channel_steps import PruneChannels
-from prunelle.recipes.channels import Slimmed, figures
+from prunelle.recipes.channels import figures
 from prunelle.recipes.execute import MODEL, open_run, task_of
 from prunelle.recipes.experiment import Finished
 from prunelle.recipes.plan import Place
 from prunelle.recipes.settings import ChannelsStage
+from prunelle.recipes.slimming import Slimmed
 from prunelle.recipes.verify import verify
 from prunelle.recipes.words import step
 

@@ -19,8 +19,9 @@ from prunelle.measure.params import count_params
 from prunelle.models.names import Shape
 from prunelle.prune.channel_select import Limits, chosen
 from prunelle.prune.channels import plan_channels
-from prunelle.recipes.channels import Asked, example, open_asked, told
+from prunelle.recipes.channels import told
 from prunelle.recipes.settings import ChannelsStage
+from prunelle.recipes.slimming import Asked, example, open_asked
 
 TRIAL = 0.5
 NOT_SEEN = "what it computes was not seen in the graph"

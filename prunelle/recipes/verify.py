@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,28 +73,38 @@ def verify(
         images = images[:1]  # the network itself takes no other number of images
     elif failure := runs(small, images):
         problems.append(f"{NUM_IMAGES} images do not run through the cut network ({failure})")
-    trials = {"its own weights": dense} | {
-        f"random weights {number}": randomised(dense, derive(seed, "verify", number)) for number in range(DRAWS)
-    }
-    errors = {}
-    doubled = images.double() if runs(copy.deepcopy(dense).double(), images) is None else images
-    for name, model in trials.items():
-        proof = plan.prove(model, doubled, doubled.dtype)
-        errors[name] = proof.error if not proof.raised else math.inf
-        if proof.raised:
-            problems.append(f"with {name} it does not run ({proof.why})")
+    errors, wrong = held(dense, plan, images, seed)
+    problems += wrong
     worst = max(errors, key=lambda name: errors[name])
     seen = casts(dense, images)
-    if errors[worst] > EXACT and not (seen and errors[worst] <= ROUNDED) and math.isfinite(errors[worst]):
+    if not wrong and errors[worst] > (ROUNDED if seen else EXACT):
         problems.append(f"with {worst} cut and masked differ by {errors[worst]:.1e} of the largest output")
-    random = trials["random weights 0"]
-    if is_constant(plan.apply(random), images) and not is_constant(random, images):
-        problems.append("its output no longer depends on the image")
     if not same(small, reload(), images):
         problems.append("saved and loaded it is another network")
     if failure := without_gradient(small, dense, images):
         problems.append(failure)
     return Verdict(errors[worst], seen, tuple(problems))
+
+
+def held(dense: nn.Module, plan: ChannelPlan, images: Tensor, seed: int) -> tuple[dict[str, float], list[str]]:
+    """(difference for each draw of weights, what fails but for a difference)."""
+    doubled = images.double() if runs(copy.deepcopy(dense).double(), images) is None else images
+    errors, problems = {}, []
+    for name, model in trials(dense, seed):
+        proof = plan.prove(model, doubled, doubled.dtype)
+        errors[name] = math.inf if proof.raised else proof.error
+        if proof.raised:
+            problems.append(f"with {name} it does not run ({proof.why})")
+        elif is_constant(plan.apply(model), images) and not is_constant(model, images):
+            problems.append(f"with {name} its output does not depend on the image any more")
+    return errors, problems
+
+
+def trials(dense: nn.Module, seed: int) -> Iterator[tuple[str, nn.Module]]:
+    """The network with its own weights, and with random ones, each made when it is its turn."""
+    yield "its own weights", dense
+    for number in range(DRAWS):
+        yield f"random weights {number}", randomised(dense, derive(seed, "verify", number))
 
 
 def runs(model: nn.Module, images: Tensor) -> str | None:

@@ -10,8 +10,9 @@ import torch
 from prunelle.errors import RunConflictError, WorkError
 from prunelle.models.save import load, size_bytes
 from prunelle.recipes import channels
-from prunelle.recipes.channels import Asked, cut_channels, dry_cut
+from prunelle.recipes.channels import cut_channels, dry_cut
 from prunelle.recipes.settings import ChannelsStage
+from prunelle.recipes.slimming import Asked, open_asked
 from prunelle.recipes.verify import Verdict
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,7 +40,7 @@ def test_half_of_lenet5(tmp_path: Path) -> None:
 def test_nothing_is_cut_at_0_and_the_network_stays_the_same(tmp_path: Path) -> None:
     told = cut_channels(asked(amount=0.0), tmp_path / "o")
     assert told["params_after"] == told["params_before"] and told["num_sets_pruned"] == 0
-    dense, _ = channels.open_asked(asked(), False)
+    dense, _ = open_asked(asked(), False)
     state = load(tmp_path / "o").state_dict()
     assert all(torch.equal(value, state[key]) for key, value in dense.model.state_dict().items())
 
