@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from prunelle.graph.attributes import dim_of
+from prunelle.graph.attributes import dim_of, padding
 from prunelle.graph.attributes import groups as group_counts
-from prunelle.graph.attributes import padding
 from prunelle.graph.copies import shell
 from prunelle.graph.cuts import Cuts, slices
 from prunelle.graph.folds import fold_, short

@@ -36,7 +36,7 @@ class Evaluation:
         return self.top1 - half, self.top1 + half
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def evaluate(model: nn.Module, split: Split, loss: Loss, metric: Metric) -> Evaluation:
     """Run `model` in eval mode over the whole split, unaugmented, in stored order.
 

@@ -83,7 +83,7 @@ def outputs(model: nn.Module, spec: str, shape: Shape) -> int:
     weight = next(model.parameters(), torch.empty(0))
     training = model.training
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # a forward may keep what it computes, and inference tensors cannot be trained on
             found = model.eval()(torch.zeros(1, *shape, device=weight.device, dtype=weight.dtype))
     except Exception as error:  # a network may be anybody's code
         raise ModelError(

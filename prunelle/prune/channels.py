@@ -191,5 +191,6 @@ def check_skip(model: nn.Module, skip: tuple[str, ...]) -> None:
 
 def told(tied: Tied) -> str:
     """The first reasons why nothing can go."""
-    said = [f"{one.what}: {one.why}" for one in tied.frozen if "what the model gives back" not in one.why]
+    inner = [one for one in tied.frozen if "what the model gives back" not in one.why]
+    said = [f"{one.what}: {one.why.split('; ')[0]}" for one in inner]
     return "; ".join(said[:3]) or "all it has goes straight to its output"

@@ -34,7 +34,7 @@ def recurrent(
     each = (4 if has_biases else 2) + (1 if projected(weights, has_biases, num_layers * directions) else 0)
     for value in hidden if isinstance(hidden, list) else [hidden]:
         state.pin_all(value, "starts from a state of a fixed size")
-    rest = [fixed_value(shape_of(meta)) for meta in state.node.meta["val"]]
+    rest = [fixed_value(shape_of(meta), [x]) for meta in state.node.meta["val"]]
     if each in (3, 5):
         for value in (x, *weights):
             state.pin_all(value, "a recurrent layer with a projection")

@@ -61,7 +61,7 @@ def arg(state: Walk, x: Value, dim: int | None = None, keepdim: bool = False, **
             state.pin(axis, "counts along this axis")
     shape = shape_of(state.node.meta["val"])
     if dim is None:
-        return value_of([fixed(n) for n in shape])
+        return value_of([fixed(n) for n in shape], [x])
     axes = [axis.holds(np.nan) for i, axis in enumerate(x.axes) if i != dim % x.ndim or keepdim]
     if keepdim:
         axes[dim] = fixed(1)
