@@ -16,7 +16,7 @@ from prunelle.graph.cuts import Cuts
 from prunelle.prune.channel_scores import l2_norm
 from prunelle.prune.channel_select import ChannelScope, Limits, per_set
 from prunelle.prune.channels import SIZES, ChannelPlan, plan, selector
-from prunelle.prune.stored_cut import StoredCut, cuts_of, store_cut, stored_cut
+from prunelle.prune.stored_cut import StoredCut, cut_once, cuts_of
 from prunelle.prune.unit_scores import RowScore, Scorer
 from prunelle.runs import Run
 from prunelle.schedules import Schedule, linear
@@ -55,17 +55,18 @@ class PruneChannels:
     def cut(self, model: nn.Module, task: Task, run: Run) -> StoredCut:
         """The cut network, with {"before", "after"} as `of` counts them. Made once a run."""
         begun = f"{identity(self, model)} {task.fingerprint}"
-        found = stored_cut(run, self.name, begun, model)
-        if found is None:
-            dense = copy.deepcopy(model).to(run.device)
-            made = self.plan(dense, task, run)
-            size = SIZES[self.of]
-            nothing = np.zeros_like(made.removed)
-            sizes = {"before": float(size(made.tied, nothing)), "after": float(size(made.tied, made.removed))}
-            pruned = repaired(made.apply(dense), dense, made.cuts, self.repairs, task, run, self.name)
-            found = StoredCut(pruned, made.cuts, sizes)
-            store_cut(run, self.name, begun, found)
-        return found
+        return cut_once(run, self.name, begun, model, lambda: self.make(model, task, run))
+
+    def make(self, model: nn.Module, task: Task, run: Run) -> StoredCut:
+        dense = copy.deepcopy(model).to(run.device)
+        made = self.plan(dense, task, run)
+        size = SIZES[self.of]
+        sizes = {
+            "before": float(size(made.tied, np.zeros_like(made.removed))),
+            "after": float(size(made.tied, made.removed)),
+        }
+        pruned = repaired(made.apply(dense), dense, made.cuts, self.repairs, task, run, self.name)
+        return StoredCut(pruned, made.cuts, sizes)
 
     def plan(self, model: nn.Module, task: Task, run: Run) -> ChannelPlan:
         """What goes. model: on the run's device."""

@@ -13,7 +13,7 @@ from prunelle.prune.channel_scores import l2_norm
 from prunelle.prune.channel_select import ChannelScope, per_set
 from prunelle.prune.channel_steps import Repair, repaired
 from prunelle.prune.latency_target import Clock, LatencyPlan, Target, plan_latency
-from prunelle.prune.stored_cut import StoredCut, cuts_of, store_cut, stored_cut
+from prunelle.prune.stored_cut import StoredCut, cut_once, cuts_of
 from prunelle.prune.unit_scores import RowScore
 from prunelle.runs import Run
 from prunelle.seeds import derive
@@ -50,15 +50,13 @@ class PruneToLatency:
     def cut(self, model: nn.Module, task: Task, run: Run) -> StoredCut:
         """The cut network, with {"looks"}: every time that was measured on the way. Made once a run."""
         begun = f"{identity(self, model)} {task.fingerprint}"
-        found = stored_cut(run, self.name, begun, model)
-        if found is None:
-            dense = copy.deepcopy(model).to(run.device)
-            made = self.plan(dense, task, run)
-            pruned = made.plan.apply(dense)
-            pruned = repaired(pruned, dense, made.plan.cuts, self.repairs, task, run, self.name)
-            found = StoredCut(pruned, made.plan.cuts, {"looks": made.rows()})
-            store_cut(run, self.name, begun, found)
-        return found
+        return cut_once(run, self.name, begun, model, lambda: self.make(model, task, run))
+
+    def make(self, model: nn.Module, task: Task, run: Run) -> StoredCut:
+        dense = copy.deepcopy(model).to(run.device)
+        made = self.plan(dense, task, run)
+        pruned = repaired(made.plan.apply(dense), dense, made.plan.cuts, self.repairs, task, run, self.name)
+        return StoredCut(pruned, made.plan.cuts, {"looks": made.rows()})
 
     def plan(self, model: nn.Module, task: Task, run: Run) -> LatencyPlan:
         """What goes, as measured now. model: on the run's device."""

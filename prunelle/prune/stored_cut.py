@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from prunelle.errors import CorruptFileError, RunConflictError
 from prunelle.graph.cuts import Cuts, replay_
 from prunelle.runs import Run
+from prunelle.train.ddp import join
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,24 @@ class StoredCut:
     about: dict[str, Any]
 
 
+def cut_once(run: Run, stage: str, begun: str, model: nn.Module, make: Callable[[], StoredCut]) -> StoredCut:
+    """The cut of `stage`, made unless it stands; of several ranks the first makes it and all take what it stored.
+
+    begun: what the step is and from what it starts, see train.identity. Raises as `stored_cut` and `make`.
+    """
+    ranks = join(run.device)
+    found = stored_cut(run, stage, begun, model)
+    if found is None and ranks.rank == 0:
+        found = make()
+        store_cut(run, stage, begun, found)
+    ranks.barrier()
+    found = found or stored_cut(run, stage, begun, model)
+    assert found is not None
+    return found
+
+
 def store_cut(run: Run, stage: str, begun: str, made: StoredCut) -> None:
-    """Write the checkpoint of `stage`. begun: what the step is and from what it starts, see train.identity."""
+    """Write the checkpoint of `stage`. begun: as in `cut_once`."""
     info = {"begun": begun, "cuts": made.cuts.model_dump(mode="json"), "about": made.about}
     run.save_checkpoint(stage, tensors_of(made.model), info)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from prunelle.data.task import Task
-from prunelle.errors import ShapeError
+from prunelle.errors import ModelError, ShapeError
 from prunelle.graph.sets import Tied, place_of
 from prunelle.prune.channel_evidence import KNOWN, Evidence
 from prunelle.prune.channel_select import UnitScores
@@ -35,7 +35,8 @@ class Scorer:
 
     @torch.no_grad()
     def __call__(self, tied: Tied) -> UnitScores:
-        """(labels,) the mean score of each unit's rows, after each weight's scores were divided by their mean."""
+        """(labels,) the mean score of each unit's rows, after each weight's scores were divided by their mean; NaN has
+        no say. Raises ModelError for a unit of which nothing is known, ShapeError."""
         total = np.zeros(len(tied.components.root))
         count = np.zeros(len(total))
         generator = seeded(self.seed, "score")
@@ -56,6 +57,11 @@ class Scorer:
                 units = tied.components.root[producer.labels]
                 np.add.at(total, units[known], (relative / mean if mean > 0 else relative)[known])
                 np.add.at(count, units[known], 1)
+            if not count[one.units].all():
+                raise ModelError(
+                    f"score {self.title}: says nothing of {int((count[one.units] == 0).sum())} channels of {one.name}; "
+                    "name it in skip, or take another score."
+                )
         return total / np.maximum(count, 1)
 
 

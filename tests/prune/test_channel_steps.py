@@ -13,13 +13,14 @@ from prunelle.errors import CorruptFileError, ModelError, RunConflictError, Sett
 from prunelle.graph.cuts import Cuts, replay_
 from prunelle.measure.macs import count_macs
 from prunelle.prune import channel_steps
+from prunelle.prune import stored_cut as module
 from prunelle.prune.channel_repairs import batch_norm_repair, least_squares_repair, training_images
 from prunelle.prune.channel_scores import geometric_median, random, taylor
 from prunelle.prune.channel_select import over_all_sets
 from prunelle.prune.channel_steps import PruneChannels, PruneChannelsGradually
-from prunelle.prune.channels import prune_channels
+from prunelle.prune.channels import plan_channels, prune_channels
 from prunelle.prune.repair import reestimate_batch_norm
-from prunelle.prune.stored_cut import StoredCut, cuts_of, store_cut, stored_cut
+from prunelle.prune.stored_cut import StoredCut, cut_once, cuts_of, store_cut, stored_cut
 from prunelle.seeds import generator
 from prunelle.train.settings import TrainSettings
 from prunelle.train.stage import Train
@@ -133,6 +134,21 @@ def test_a_stored_cut_keeps_what_is_not_in_the_cuts(tmp_path):
     store_cut(run, "mine", "this", StoredCut(model, cuts, {}))
     with pytest.raises(CorruptFileError, match="its checkpoint of mine is of another network; delete it"):
         stored_cut(run, "mine", "this", model)
+
+
+def test_of_several_ranks_the_first_cuts_and_the_others_take_it(tmp_path, monkeypatch):
+    model, run = conv_net(), new_run(tmp_path)
+    made = StoredCut(prune_channels(model, IMAGE, 0.5), plan_channels(model, IMAGE, 0.5).cuts, {"ms": 1.0})
+
+    class Second:
+        rank = 1
+
+        def barrier(self):
+            store_cut(run, "mine", "this", made)  # by then the first rank has
+
+    monkeypatch.setattr(module, "join", lambda device: Second())
+    found = cut_once(run, "mine", "this", model, lambda: pytest.fail("the second rank cuts"))
+    assert same_bits(state_of(found.model), state_of(made.model)) and found.about == {"ms": 1.0}
 
 
 def test_repairs_are_made_in_order_on_images_of_their_own(tmp_path):

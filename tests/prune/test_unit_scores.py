@@ -9,7 +9,7 @@ from tiny import CLASSES, conv_net, mlp, same_bits, seeded, small_task, state_of
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from prunelle.errors import SettingError, ShapeError
+from prunelle.errors import ModelError, SettingError, ShapeError
 from prunelle.graph.sets import analyse
 from prunelle.graph.trace import trace
 from prunelle.prune.channel_evidence import Evidence
@@ -179,6 +179,10 @@ def test_refusals():
             plan_channels(model, image, score=score)
     with pytest.raises(ShapeError, match=r"score <lambda>: gave \(4, 2, 3, 3\) for 0, must be one number for each of"):
         plan_channels(model, image, score=lambda weight: weight)
+    with pytest.raises(
+        ModelError, match=r"score <lambda>: says nothing of \d channels of \d; name it in skip, or take"
+    ):
+        plan_channels(model, image, score=lambda weight: weight.flatten(1).sum(1) * torch.nan)
     normed = nn.Sequential(nn.Flatten(), weight_norm(nn.Linear(72, 10)), nn.ReLU(), nn.Linear(10, CLASSES))
     with pytest.raises(SettingError, match=r"score taylor: the weight of 1 is computed by .*; name the layer in skip"):
         plan_channels(normed, image, score=taylor, task=task)
