@@ -112,7 +112,8 @@ def print_table(rows: list[Row]) -> None:
     print("\n| network | fewer MACs | " + " | ".join(REPAIRS) + " |\n|" + "---|" * (2 + len(REPAIRS)))
     for name, amount in dict.fromkeys((row["model"], row["amount"]) for row in rows):
         own = {row["repair"]: row for row in rows if (row["model"], row["amount"]) == (name, amount)}
-        cells = [f"{one['top1']:.2f} ({one['lowest']:.2f}-{one['highest']:.2f})" for one in own.values()]
+        cells = [f"{r['top1']:.2f} ({r['lowest']:.2f}-{r['highest']:.2f})" for r in own.values()]
+        cells += [""] * (len(REPAIRS) - len(cells))
         print(f"| {name} | {own['none']['macs_fewer']:.1%} | " + " | ".join(cells) + " |")
 
 
