@@ -15,8 +15,9 @@ def by_cost(tied: Tied, scores: UnitScores, amount: float, limits: Limits) -> Re
     A unit's cost is the multiply-adds that go with its set, over the number of its units. Within a set the lowest
     scores go first; scores of different sets are compared only where their shares are equal. Without any cost: as
     `over_all_sets`.
-    The root is an observation: on CIFAR-10's resnet20, cut by half and solved anew by least squares, equal shares
-    gave 81.0 % top1, shares that grow with the cost 82.5 %, with its root 84.8 %.
+    The root is an observation, of one draw of images: on CIFAR-10's resnet20, solved anew by least squares, equal
+    shares gave 81.0 % top1 with 51.5 % fewer multiply-adds, shares that grow with the cost 82.5 % with 50.3 %, with
+    its root 84.8 % with 50.0 %.
     """
     nothing = np.zeros(len(scores), dtype=bool)
     whole = costs.macs(tied, nothing)
