@@ -81,7 +81,8 @@ def add_speeds_(rows: list[Row], model: nn.Module, nets: list[nn.Module], asked:
                 )
                 row[f"{runtime}_batch{batch}_ms"] = timing.median_ms
                 row[f"{runtime}_batch{batch}_dense_ms"] = dense.median_ms
-            print(f"{runtime}, batch {batch}: done", file=sys.stderr, flush=True)
+            told = [f"{row['scope']} {row['multiple']}: {row[f'{runtime}_batch{batch}_x']:.2f}x" for row in rows]
+            print(f"{runtime}, batch {batch}: {', '.join(told)}", file=sys.stderr, flush=True)
 
 
 def target(model: nn.Module, asked: argparse.Namespace) -> Row:
