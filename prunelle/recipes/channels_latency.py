@@ -4,8 +4,8 @@
     prunelle run channels_latency --set model=resnet44 --set weights=cifar10_resnet44.safetensors --out DIR
 
 ResNet-20 with --set epochs=1: 4 CPU minutes (10 on a busy machine); 64 images took 0.549 (0.533 to 0.567) of the dense
-time with 53 % of the multiply-adds, at 79.15 % after that one epoch (dense 91.73 %); the default of three epochs was not
-measured. Needs the extra onnx. Without weights the dense network is trained first: hours on a CPU.
+time with 53 % of the multiply-adds, at 79.15 % after that one epoch (dense 91.73 %); the default is
+three, not measured. Needs the extra onnx. Without weights the dense network is trained first: hours on a CPU.
 """
 
 from typing import Annotated
