@@ -37,8 +37,8 @@ Scope = Annotated[
     str | None,
     typer.Option(
         "--scope",
-        help="global: one threshold for all; layer: the same share in each; set: in each set of tied channels. "
-        "Default: global for weights, set for channels.",
+        help="global: one threshold for all; layer: the same share in each; set: in each set of tied channels; "
+        "cost: more where channels cost more. Default: global for weights, set for channels.",
     ),
 ]
 Floor = Annotated[int | None, typer.Option("--floor", help="Channels that every set keeps; default 1.")]

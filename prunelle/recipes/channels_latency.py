@@ -14,6 +14,7 @@ from pydantic import Field
 
 from prunelle.recipes.settings import (
     Cell,
+    ChannelScopeWord,
     ChannelScoreWord,
     Count,
     LatencyStage,
@@ -29,6 +30,14 @@ from prunelle.recipes.settings import (
 
 Ratio = Annotated[Number, Field(gt=0, lt=1)]
 BatchSize = Annotated[int, Field(strict=True, ge=1, le=65_536)]
+BLOCKS = {"resnet20": 3, "resnet32": 5, "resnet44": 7, "resnet56": 9, "resnet110": 18}
+
+
+def trunk_of(model: str) -> tuple[str, ...]:
+    """The layers that write into the residual sums of a CIFAR ResNet, by name; nothing for other networks."""
+    if model not in BLOCKS:
+        return ()
+    return ("conv1", *(f"layer{stage}.{block}.conv2" for stage in (1, 2, 3) for block in range(BLOCKS[model])))
 
 
 def channels_latency(
@@ -42,17 +51,23 @@ def channels_latency(
     runtime: RuntimeWord = "onnxruntime",
     batch: BatchSize = 64,
     score: ChannelScoreWord = "l2",
-    repair: tuple[RepairWord, ...] = ("lsq", "bn"),
+    scope: ChannelScopeWord = "cost",
+    trunk: bool = False,
+    repair: tuple[RepairWord, ...] = ("lsq",),
 ) -> Recipe:
-    """seeds: how many, from 0. dense_epochs: used only without weights. epochs: after the cut. ratios: of the dense
-    network's time for `batch` images."""
+    """seeds: how many, from 0. dense_epochs: used only without weights. epochs: after the cut, with the dense network
+    as teacher. ratios: of the dense network's time for `batch` images. trunk: whether the channels that run from block
+    to block may go too, in the networks of BLOCKS; that costs accuracy."""
     dense = None
     if weights is None:
         dense = Training(epochs=dense_epochs, lr=0.1, optimizer="sgd", weight_decay=1e-4, schedule="stairs")
-    tuning = RetrainStage(training=Training(epochs=epochs, lr=0.01, optimizer="sgd", weight_decay=1e-4))
+    tuning = RetrainStage(training=Training(epochs=epochs, lr=0.02, optimizer="sgd", weight_decay=1e-4, distill=0.9))
+    skip = () if trunk else trunk_of(model)
     cells = []
     for ratio in ratios:
-        cut = LatencyStage(ratio=ratio, runtime=runtime, batch=batch, score=score, repair=repair)
+        cut = LatencyStage(
+            ratio=ratio, runtime=runtime, batch=batch, score=score, scope=scope, skip=skip, repair=repair
+        )
         label = f"{ratio:.4g} of the time in {runtime}"
         stages = (cut, tuning)
         cells.append(Cell(label=label, model=model, weights=weights, data=data, dense=dense, stages=stages))

@@ -23,6 +23,7 @@ from prunelle.prune.channel_scores import (
 from prunelle.prune.channel_scores import random as random_channel
 from prunelle.prune.channel_select import ChannelScope, over_all_sets, per_set
 from prunelle.prune.channel_select import per_layer as per_tied_layer
+from prunelle.prune.channel_shares import by_cost
 from prunelle.prune.channel_steps import PruneChannels, PruneChannelsGradually, Repair
 from prunelle.prune.group_sparse import GroupSparse
 from prunelle.prune.latency_steps import PruneToLatency
@@ -68,7 +69,12 @@ CHANNEL_SCORES: Mapping[str, RowScore] = {
     "random": random_channel,
 }
 REPAIRS: Mapping[str, Repair] = {"bn": batch_norm_repair, "lsq": least_squares_repair}
-CHANNEL_SCOPES: Mapping[str, ChannelScope] = {"set": per_set, "layer": per_tied_layer, "global": over_all_sets}
+CHANNEL_SCOPES: Mapping[str, ChannelScope] = {
+    "set": per_set,
+    "layer": per_tied_layer,
+    "global": over_all_sets,
+    "cost": by_cost,
+}
 SHAPES: Mapping[str, Schedule] = {"constant": constant, "linear": linear, "cubic": cubic}
 SCHEDULES: Mapping[str, Schedule] = {"constant": constant, "cosine": cosine, "stairs": stairs}
 PRECISIONS: Mapping[str, Precision] = {"fp32": FP32, "bf16": BF16, "fp16": FP16}

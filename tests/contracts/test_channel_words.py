@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from prunelle.cli.channels import NEED_DATA
-from prunelle.prune import channel_repairs, channel_scores, channel_select
+from prunelle.prune import channel_repairs, channel_scores, channel_select, channel_shares
 from prunelle.prune.statistics import needed
 from prunelle.recipes.complaint import STAGES
 from prunelle.recipes.settings import (
@@ -43,7 +43,7 @@ def test_every_score_has_a_word() -> None:
 def test_every_scope_has_a_word() -> None:
     scopes = {
         value
-        for value in functions_of(channel_select, "tied")
+        for value in functions_of(channel_select, "tied") | functions_of(channel_shares, "tied")
         if list(inspect.signature(value).parameters) == ["tied", "scores", "amount", "limits"]
         and inspect.signature(value).parameters["amount"].annotation == "float"
     }

@@ -12,9 +12,9 @@ from torch import nn
 from prunelle.data.task import Preprocessing
 from prunelle.errors import CorruptFileError, DiskError, ModelError, UntrustedCodeError, WeightsError
 from prunelle.files import read_sealed_json, write_sealed_json
+from prunelle.graph.cuts import Attribute, Cut, Cuts
 from prunelle.measure.params import prunable
 from prunelle.models import save as save_file
-from prunelle.graph.cuts import Attribute, Cut, Cuts
 from prunelle.models.load import build
 from prunelle.models.save import (
     MANIFEST,
