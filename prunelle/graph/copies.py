@@ -37,6 +37,9 @@ def own_(model: nn.Module, original: nn.Module) -> nn.Module:
         for name, buffer in list(module._buffers.items()):
             if buffer is not None and id(buffer) in theirs:
                 module._buffers[name] = made.setdefault(id(buffer), buffer.detach().clone())
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor):
+                setattr(module, name, made.setdefault(id(value), value.detach().clone()))
     return model
 
 

@@ -94,7 +94,11 @@ def resize_(new: fx.Node, old: fx.Node, tied: Tied, removed: Removed) -> None:
         bounds = slice(*[*given[2:4], None][:2]).indices(len(axis))[:2]
         edges = [kept(tied, axis.take(slice(0, edge)), removed) for edge in bounds]
         args[2:4] = edges[: len(args[2:4])]
-    elif op == "pad":
+    elif op == "narrow":
+        axis = tied.tensor(given[0]).axes[given[1]]
+        before, after = (kept(tied, axis.take(slice(0, edge)), removed) for edge in (given[2], given[2] + given[3]))
+        args[2:4] = [before, after - before]
+    elif op in ("pad", "constant_pad_nd"):
         runs: dict[tuple[int, ...], tuple[int, ...]] = {}
         padding(tied, removed, old, values[0], runs)
         widths = list(given[1])

@@ -67,6 +67,8 @@ def scalable(graph: Graph, node: fx.Node) -> dict[str, np.ndarray] | None:
     chain: list[fx.Node] = []
     while short(node) in MOVES - {"cat"} or is_scaling(node):
         chain.append(node)
+        if shares(node):
+            return None
         node = node.args[0]  # type: ignore[assignment]
         if not isinstance(node, fx.Node):
             return None
@@ -92,6 +94,14 @@ def scalable(graph: Graph, node: fx.Node) -> dict[str, np.ndarray] | None:
             return None
         found |= entries
     return found
+
+
+def shares(node: fx.Node) -> bool:
+    """Whether more than the queries' path reads this: a factor would go there too. Parts of one whole are told
+    apart by their entries."""
+    apart = short(node) in ("unbind", "chunk", "split", "split_with_sizes")
+    readers = [user for user in node.users if short(user) not in ("select", "slice", "getitem")]
+    return len(node.users) > 1 and not apart and bool(readers)
 
 
 def is_scaling(node: fx.Node) -> bool:

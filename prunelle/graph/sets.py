@@ -77,7 +77,8 @@ class Known:
 
 
 def analyse(model: nn.Module, graph: Graph, learnt: Known | None = None, skip: tuple[str, ...] = ()) -> Tied:
-    """Find all sets. skip: paths of modules whose channels are left alone."""
+    """Find all sets. skip: paths of modules whose channels are left alone. learnt: `chosen` in it is kept up to date,
+    so that the next analysis of the same graph begins where this one ended."""
     learnt = learnt or Known()
     chosen = learnt.chosen
     for attempt in range(ROUNDS):
@@ -112,9 +113,10 @@ def freeze(state: Walk, learnt: Known, skip: tuple[str, ...]) -> None:
         if type(module) in learnt.closed:
             close(state, path, learnt.closed[type(module)])
     for producer in state.producers:
-        where = module_of(producer.node)
-        if any(where == one or where.startswith(f"{one}.") for one in skip):
-            state.ties.pin(producer.labels, f"{where}: is to be left alone")
+        owners = {module_of(producer.node), owner_of(state.graph, producer)}
+        for where in owners:
+            if any(where == one or where.startswith(f"{one}.") for one in skip):
+                state.ties.pin(producer.labels, f"{where}: is to be left alone")
 
 
 def close(state: Walk, path: str, why: str) -> None:
@@ -184,11 +186,14 @@ def gather(ties: Tied) -> None:
 
 def place_of(ties: Tied, producer: Producer) -> str:
     """The module that makes these channels, or the tensor when it has no module of its own."""
-    where = module_of(producer.node)
     if producer.weight.name in ties.graph.tensors:
-        tensor = ties.graph.tensors[producer.weight.name]
-        return tensor.rpartition(".")[0] or tensor
-    return where or producer.node.name
+        return owner_of(ties.graph, producer) or ties.graph.tensors[producer.weight.name]
+    return module_of(producer.node) or producer.node.name
+
+
+def owner_of(graph: Graph, producer: Producer) -> str:
+    """The path of the module that holds a producer's weight, as seen from its name; '' where it has none."""
+    return graph.tensors.get(producer.weight.name, "").rpartition(".")[0]
 
 
 def why_frozen(ties: Tied, producer: Producer) -> tuple[str, str]:

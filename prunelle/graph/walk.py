@@ -218,8 +218,28 @@ def call(state: Walk, node: fx.Node, rules: dict[str, Rule]) -> Result:
     except (ValueError, TypeError, IndexError, AttributeError, AssertionError):
         given = rules["unknown"](state, *args, **kwargs)  # arguments that its rule does not know
     if isinstance(given, Value) and name.split(".")[0].endswith("_") and isinstance(node.args[0], fx.Node):
-        state.values[node.args[0]] = given  # it wrote in place: who reads its input later reads this
+        overwrite(state, node.args[0], given)
     return given
+
+
+VIEWS = ("view", "reshape", "slice", "select", "narrow", "split", "chunk", "permute", "transpose", "unbind")
+
+
+def overwrite(state: Walk, target: fx.Node, given: Value) -> None:
+    """An operator wrote in place: who reads its input later reads this. Of a view, the whole changes with it: what
+    then stands at its removed indices is not followed."""
+    old = state.values[target]
+    state.values[target] = given
+    if not isinstance(old, Value) or all(
+        np.array_equal(a.at, b.at, equal_nan=True) for a, b in zip(old.axes, given.axes, strict=True)
+    ):
+        return
+    while isinstance(target, fx.Node) and any(str(target.target).startswith(f"aten.{word}") for word in VIEWS):
+        source = target.args[0]
+        assert isinstance(source, fx.Node)
+        for value in flat([state.values[source]]):
+            state.pin_all(value, "is written into through a view")
+        target = source
 
 
 def inline(state: Walk, node: fx.Node, args: Sequence[Any], rules: dict[str, Rule]) -> Result:

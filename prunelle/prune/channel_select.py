@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from prunelle.errors import ModelError, SettingError
 from prunelle.graph.sets import Set, Tied
+from prunelle.graph.ties import Removed
 
 UnitScores = NDArray[np.float64]
-Removed = NDArray[np.bool_]
 ChannelScope = Callable[[Tied, UnitScores, float, "Limits"], Removed]
 """(ties, (labels,) scores by unit, share to remove, limits) -> (labels,) True by unit that goes."""
 STEPS = 24
@@ -21,7 +21,7 @@ STEPS = 24
 
 @dataclass(frozen=True)
 class Limits:
-    """floor: channels that every set keeps at least. multiple: what kept widths are rounded up to."""
+    """floor: channels that every layer keeps at least. multiple: what kept widths are rounded up to."""
 
     floor: int = 1
     multiple: int = 1
@@ -33,7 +33,7 @@ class Limits:
 
 def per_set(tied: Tied, scores: UnitScores, amount: float, limits: Limits) -> Removed:
     """The same share of every set of tied channels: those with the lowest scores of their set."""
-    return chosen(tied, scores, {one.name: amount for one in tied.sets}, limits)
+    return chosen(tied, scores, [amount] * len(tied.sets), limits)
 
 
 def over_all_sets(tied: Tied, scores: UnitScores, amount: float, limits: Limits) -> Removed:
@@ -42,7 +42,7 @@ def over_all_sets(tied: Tied, scores: UnitScores, amount: float, limits: Limits)
     order = everyone[np.argsort(scores[everyone], kind="stable")]
     low = np.zeros(len(scores), dtype=bool)
     low[order[: int(amount * len(order) + 1e-9)]] = True
-    return chosen(tied, scores, {one.name: float(low[one.units].mean()) for one in tied.sets}, limits)
+    return chosen(tied, scores, [float(low[one.units].mean()) for one in tied.sets], limits)
 
 
 def per_layer(tied: Tied, scores: UnitScores, amount: float, limits: Limits) -> Removed:
@@ -65,12 +65,12 @@ def parts(tied: Tied, one: Set) -> list[NDArray[np.int64]]:
     return [part for part in found if len(part)]
 
 
-def chosen(tied: Tied, scores: UnitScores, amounts: dict[str, float], limits: Limits) -> Removed:
-    """A share of each set by its name, the lowest scores of each cell first."""
+def chosen(tied: Tied, scores: UnitScores, amounts: list[float], limits: Limits) -> Removed:
+    """A share of each set, in their order, the lowest scores of each cell first."""
     removed = np.zeros(len(scores), dtype=bool)
-    for one in tied.sets:
+    for one, amount in zip(tied.sets, amounts, strict=True):
         for cell in one.cells:
-            remove(removed, cell, scores, amounts.get(one.name, 0.0), len(one.cells), limits.floor)
+            remove(removed, cell, scores, amount, len(one.cells), limits.floor)
     return finished(tied, scores, removed, limits)
 
 

@@ -52,17 +52,16 @@ def channels_latency(
     batch: BatchSize = 64,
     score: ChannelScoreWord = "l2",
     scope: ChannelScopeWord = "cost",
-    trunk: bool = False,
     repair: tuple[RepairWord, ...] = ("lsq",),
 ) -> Recipe:
     """seeds: how many, from 0. dense_epochs: used only without weights. epochs: after the cut, with the dense network
-    as teacher. ratios: of the dense network's time for `batch` images. trunk: whether the channels that run from block
-    to block may go too, in the networks of BLOCKS; that costs accuracy."""
+    as teacher. ratios: of the dense network's time for `batch` images. The channels that run from block to block stay
+    in the networks of BLOCKS: they cost the most accuracy."""
     dense = None
     if weights is None:
         dense = Training(epochs=dense_epochs, lr=0.1, optimizer="sgd", weight_decay=1e-4, schedule="stairs")
     tuning = RetrainStage(training=Training(epochs=epochs, lr=0.02, optimizer="sgd", weight_decay=1e-4, distill=0.9))
-    skip = () if trunk else trunk_of(model)
+    skip = trunk_of(model)
     cells = []
     for ratio in ratios:
         cut = LatencyStage(

@@ -83,7 +83,7 @@ def set_row(tied: Tied, one: Set, parameters: list[str]) -> dict[str, Any]:
     nothing = np.zeros(len(tied.components.root), dtype=bool)
     everything = nothing.copy()
     everything[one.units] = True
-    most = chosen(tied, np.zeros(len(nothing)), {one.name: 1.0}, Limits())
+    most = chosen(tied, np.zeros(len(nothing)), [float(other is one) for other in tied.sets], Limits())
     return {
         "name": one.name,
         "channels": len(one.units),

@@ -95,7 +95,7 @@ SAID = {
     "--channels 1": "--channels is 1.0, must be below 1; correct it.",
     "--channels .5 --of flops": "--of is 'flops', must be one of 'channels', 'macs' or 'params'; leave it out for",
     "--channels .5 --score magnitude": "--score is 'magnitude', must be one of 'l2', 'l1', 'fpgm', 'bn_scale',",
-    "--channels .5 --scope all": "--scope is 'all', must be one of 'set', 'layer' or 'global'",
+    "--channels .5 --scope all": "--scope is 'all', must be one of 'set', 'layer', 'global' or 'cost'",
     "--channels .5 --floor 0": "--floor is 0, must be at least 1",
     "--channels .5 --multiple x": "--multiple is 'x', must be a whole number; see prunelle prune --help.",
     "--channels .5 --repair bn": "--repair bn: needs images; pass --data.",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from prunelle.graph.rules.table import RULES
 from prunelle.graph.sets import Tied, analyse
 from prunelle.graph.trace import trace
+from prunelle.prune.channel_select import over_all_sets
 from prunelle.prune.channels import plan_channels
 
 
@@ -194,3 +195,85 @@ def test_every_operator_met_in_timm_has_a_rule() -> None:
         if short not in RULES and packet not in RULES and torch.Tag.pointwise not in operator.tags:
             unknown.append(name)
     assert unknown == []
+
+
+class TwoParameters(nn.Module):
+    """Two weights of one module, neither in a layer of its own: their sets have one name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w1, self.w2 = nn.Parameter(torch.randn(12, 16)), nn.Parameter(torch.randn(16, 20))
+        self.head = nn.Linear(20, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((x @ self.w1).relu() @ self.w2)
+
+
+def test_two_sets_of_one_name_each_get_their_own_share() -> None:
+    model, x = TwoParameters().eval(), torch.randn(4, 12)
+    with torch.no_grad():
+        model.w1[:, :4] *= 1e-3
+    plan = plan_channels(model, x, 0.25, scope=over_all_sets)
+    assert sum(int(plan.removed[one.units].sum()) for one in plan.tied.sets) == 9
+    assert plan.apply(model).w1.shape[1] <= 12
+
+
+class Twice(nn.Module):
+    """The same layer on two inputs."""
+
+    def __init__(self, layer: nn.Module, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.stem, self.layer, self.act = nn.Conv2d(3, 16, 1), layer, act
+        self.head = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.act(self.stem(x))
+        return self.head(self.layer(x) + self.layer(x.flip(2)))
+
+
+@pytest.mark.parametrize("act", [torch.relu, torch.sigmoid])
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_layer_that_is_called_twice_is_cut_once(groups: int, act: Callable[[Tensor], Tensor]) -> None:
+    plan = plan_channels(Twice(nn.Conv2d(16, 8, 1, groups=groups), act), IMAGE, 0.5)
+    assert plan.proof.error < 1e-12
+
+
+class Sequences(nn.Module):
+    """From 12 channels to 16, `middle`, and out."""
+
+    def __init__(self, middle: Callable[[Tensor], Tensor], width: int = 16) -> None:
+        super().__init__()
+        self.first = nn.Linear(12, 16)
+        self.middle = middle if isinstance(middle, nn.Module) else Calls(middle)
+        self.last = nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.middle(self.first(x)))
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [
+        lambda h: F.scaled_dot_product_attention(h, h, h),
+        lambda h: h + F.scaled_dot_product_attention(h, h, h),
+        lambda h: F.gelu(torch.addmm(torch.zeros(16), h.flatten(0, 1), torch.eye(16))).view(h.shape),
+        lambda h: F.adaptive_max_pool1d(h.mT, 5).mT,
+        lambda h: torch.logsumexp(h.unsqueeze(1).expand(-1, 3, -1, -1), 1),
+        lambda h: h @ (h.mT @ h).tril(),
+        lambda h: torch.cat(torch.tensor_split(h, 3, -1)[::-1], -1),
+        lambda h: h.narrow(-1, 0, 8).repeat(1, 1, 2),
+    ],
+)
+def test_odd_operators_are_cut_right_or_left_whole(middle: Callable[[Tensor], Tensor]) -> None:
+    model, x = Sequences(middle).eval(), torch.randn(2, 5, 12)
+    tied = found(model, x)
+    if tied.sets:
+        assert plan_channels(model, x, 0.5).proof.error < 1e-12
+    else:
+        assert tied.frozen
+
+
+def test_a_norm_over_the_root_of_squares_freezes_only_its_axis() -> None:
+    tied = found(Sequences(nn.RMSNorm(16, eps=1e-6)), torch.randn(2, 5, 12))
+    assert not tied.sets
+    assert "averages over this axis" in reasons(tied)

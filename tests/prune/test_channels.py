@@ -144,6 +144,19 @@ def test_what_is_named_is_left_alone(net: nn.Module) -> None:
     assert any(one.what == "inner" and "left alone" in one.why for one in plan.frozen)
 
 
+def test_a_layer_that_another_module_reads_can_be_named_too() -> None:
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(nn.functional.linear(x, self.a.weight, self.a.bias).relu())
+
+    with pytest.raises(ModelError, match="left alone"):
+        plan_channels(Reads(), torch.randn(3, 4), 0.5, skip=("a",))
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

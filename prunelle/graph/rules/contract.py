@@ -36,14 +36,19 @@ def consume(state: Walk, axis: Axis, labels: Labels, weight: Value, bias: Value 
     """Sum over an axis. What is removed must come in as 0, or as one number that the bias can take over."""
     state.join(axis.labels, labels, "sums over channels that its weights cannot lose")
     absent = axis.free & ~(axis.at == 0)
-    if weight.made_of is None:
-        absent &= True
     if not np.any(absent & (axis.labels != 0)):
         return
-    known = ~np.isnan(axis.at) if foldable and bias is not None and bias.tensor and weight.tensor else False
+    held = bias is not None and bool(bias.tensor and weight.tensor) and once(state, 1) and once(state, 2)
+    known = ~np.isnan(axis.at) if foldable and held else False
     state.pin(axis.labels[absent & ~np.asarray(known)], "a removed channel would come in as something that is not 0")
     if np.any(known):
         state.consumers.append(Consumer(state.node, weight, bias, axis.labels, axis.at))
+
+
+def once(state: Walk, argument: int) -> bool:
+    """Whether nothing but the current node reads this argument: what is folded into it would go elsewhere too."""
+    node = state.node.args[argument] if len(state.node.args) > argument else None
+    return isinstance(node, fx.Node) and len(node.users) == 1
 
 
 def linear(state: Walk, x: Value, weight: Value, bias: Value | None = None) -> Result:
@@ -111,7 +116,11 @@ def grouped(state: Walk, source: Axis, weight: Value, bias: Value | None, groups
     state.sized.append((state.node, weight))
     if options == 2 and state.choose(0, 2) == 0:
         state.pin(weight.axes[1], "")  # cut group by group, not along the axis
-        state.grouped.append(Grouped(weight.tensor, inputs))
+        before = next((each for each in state.grouped if each.tensor == weight.tensor), None)
+        if before is None:
+            state.grouped.append(Grouped(weight.tensor, inputs))
+        else:
+            state.join(before.labels.ravel(), inputs.ravel(), "is called more than once with the same weight")
         state.balance(list(inputs), "every group keeps equally many inputs")
         state.balance(list(outputs), "every group keeps equally many outputs")
         state.note(0, np.concatenate([inputs.ravel(), outputs.ravel()]), 2)
@@ -254,12 +263,18 @@ def einsum(state: Walk, equation: str, operands: list[Value], *args: Any, **kwar
 
 
 def addmm(state: Walk, bias: Value, a: Value, b: Value, **kwargs: Any) -> Result:
-    from prunelle.graph.rules.pointwise import pointwise
-
+    """bias + a b, with a bias for each column or for each number."""
+    if kwargs:
+        raise ValueError("addmm with factors")
     product = matmul(state, a, b)
     assert isinstance(product, Value)
-    state.zero(bias, bias.ndim - 1)
-    return pointwise(state, product, bias)
+    state.join(product.axes[-1], bias.axes[-1], "adds a bias that cannot shrink")
+    for position in range(bias.ndim):
+        state.zero(bias, position)
+    last = product.axes[-1] if bias.made_of is not None else product.axes[-1].holds(np.nan)
+    if bias.ndim > 1 and len(bias.axes[0]) > 1:
+        state.join(product.axes[0], bias.axes[0], "adds something that cannot shrink")
+    return value_of([product.axes[0].holds(np.nan), last], [bias, a, b])
 
 
 def attention(
@@ -290,9 +305,9 @@ def attention(
         parts = [value.axes[position] for value in stacked if len(value.axes[position]) == size]
         for part in parts[1:]:
             state.join(parts[0], part, "stacks heads")
-        if any(len(value.axes[position]) != size and part.free for value in stacked for part in parts):
-            for part in parts:
-                state.pin(part, "shares keys among heads")
+        if any(len(value.axes[position]) != size for value in stacked):
+            for value in stacked:
+                state.pin(value.axes[position], "shares keys among heads")
         labels = np.where(parts[0].labels == 0, 0, np.maximum.reduce([part.labels for part in parts]))
         front.append(Axis(labels, np.where(v.axes[position].at == 0, 0.0, np.nan)) if size > 1 else fixed(1))
     if mask is not None:

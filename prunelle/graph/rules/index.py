@@ -15,6 +15,9 @@ from prunelle.graph.walk import Result, Walk, shape_of
 def index(state: Walk, x: Value, indices: Sequence[Value | None]) -> Result:
     """x[:, i] with one tensor of numbers: the axis that it looks into stays whole."""
     used = [i for i, each in enumerate(indices) if each is not None]
+    for each in indices:
+        if each is not None:
+            state.pin_all(each, "says what to pick")
     if len(used) != 1:
         for position in used:
             state.pin(x.axes[position], "picks by number")
@@ -34,6 +37,7 @@ def index(state: Walk, x: Value, indices: Sequence[Value | None]) -> Result:
 
 def index_select(state: Walk, x: Value, dim: int, picked: Value) -> Result:
     state.pin(x.axes[dim], "picks by number")
+    state.pin_all(picked, "says what to pick")
     return value_of(x.with_axis(dim % x.ndim, fixed(picked.shape[0])).axes, [x])
 
 
@@ -56,6 +60,13 @@ def unfold(state: Walk, x: Value, dim: int, size: int, step: int) -> Result:
     axes = list(x.axes)
     axes[dim] = fixed(shape[dim])
     return value_of([*axes, fixed(shape[-1])], [x])
+
+
+def triangle(state: Walk, x: Value, diagonal: int = 0) -> Result:
+    """tril, triu: which numbers of the last two axes stay depends on where they stand."""
+    for axis in x.axes[-2:]:
+        state.pin(axis, "counts along this axis")
+    return value_of([axis.holds(np.where(axis.at == 0, 0.0, np.nan)) for axis in x.axes], [x])
 
 
 def along(state: Walk, x: Value, dim: int, *args: Any, **kwargs: Any) -> Result:

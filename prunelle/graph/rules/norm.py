@@ -84,6 +84,11 @@ def layer_norm(
     return value_of([*axes, *x.axes[first:]], [value for value in (x, weight, bias) if value is not None])
 
 
+def rms_norm(state: Walk, x: Value, shape: list[int], weight: Value | None = None, eps: float | None = None) -> Result:
+    """As `layer_norm`, without a shift."""
+    return layer_norm(state, x, shape, weight)
+
+
 def group_norm(
     state: Walk, x: Value, groups: int, weight: Value | None = None, bias: Value | None = None, *args: Any
 ) -> Result:

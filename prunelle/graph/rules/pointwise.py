@@ -39,8 +39,12 @@ def nothing(state: Walk, *args: Any, **kwargs: Any) -> Result:
 
 
 def created(state: Walk, *args: Any, **kwargs: Any) -> Result:
-    """A tensor made on the spot; its size is a number in the forward."""
-    return fixed_value(shape_of(state.node.meta["val"]))
+    """A tensor made on the spot, or several; their sizes are numbers in the forward."""
+    for value in flat(list(args)) if "meshgrid" in str(state.node.target) else ():
+        state.pin_all(value, "makes a tensor of this size")
+    meta = state.node.meta["val"]
+    made = [fixed_value(shape_of(each)) for each in (meta if isinstance(meta, (list, tuple)) else [meta])]
+    return made if isinstance(meta, (list, tuple)) else made[0]
 
 
 def like(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:

@@ -12,7 +12,8 @@ from prunelle.graph.walk import Result, Walk, flat, shape_of
 
 def spatial(state: Walk, x: Value, keeps: bool, num_spatial: int) -> Value:
     """The last `num_spatial` axes are mixed; a number that stands everywhere in a channel stays when `keeps`."""
-    shape = shape_of(state.node.meta["val"])
+    meta = state.node.meta["val"]
+    shape = shape_of(meta[0] if isinstance(meta, (list, tuple)) else meta)
     first = x.ndim - num_spatial
     for axis in x.axes[first:]:
         state.pin(axis, "mixes this axis")
@@ -20,39 +21,29 @@ def spatial(state: Walk, x: Value, keeps: bool, num_spatial: int) -> Value:
     return value_of([*front, *map(fixed, shape[first:])], [x])
 
 
-def planes(state: Walk, given: Value, x: Value) -> Result:
+def planes(state: Walk, given: Value) -> Result:
     """The value, or as many of it as the operator gives: pooling may give indices too."""
     meta = state.node.meta["val"]
     return [given, given] if isinstance(meta, (list, tuple)) else given
 
 
-def max_pool1d(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
-    return spatial(state, x, True, 1)
+def pool1d(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
+    """Largest numbers, or averages of so many that no border counts: a constant stays one."""
+    return planes(state, spatial(state, x, True, 1))
 
 
-def max_pool2d(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
-    return spatial(state, x, True, 2)
+def pool2d(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
+    return planes(state, spatial(state, x, True, 2))
 
 
-def max_pool3d(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
-    return spatial(state, x, True, 3)
-
-
-def adaptive_pool1d(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
-    return spatial(state, x, True, 1)
-
-
-def adaptive_pool2d(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
-    return spatial(state, x, True, 2)
-
-
-def adaptive_pool3d(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
-    return spatial(state, x, True, 3)
+def pool3d(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
+    return planes(state, spatial(state, x, True, 3))
 
 
 def avg_pool(state: Walk, x: Value, kernel: list[int], stride: Any = (), padding: Any = 0, *args: Any) -> Result:
-    """With padding an average at the border counts zeros in."""
-    return spatial(state, x, not np.any(np.atleast_1d(padding)), len(kernel))
+    """With padding an average at the border counts zeros in; a divisor of one's own makes it no average."""
+    divided = len(args) > 2 and args[2] is not None
+    return spatial(state, x, not divided and not np.any(np.atleast_1d(padding)), len(kernel))
 
 
 def upsample(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:

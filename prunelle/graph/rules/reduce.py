@@ -21,8 +21,8 @@ def reduce(state: Walk, x: Value, *args: Any, **kwargs: Any) -> Result:
     axes: list[Axis] = []
     for position, axis in enumerate(x.axes):
         if position not in dims:
-            constant = name in KEEPS_CONSTANT
-            axes.append(axis if constant else axis.holds(np.where(axis.at == 0, 0.0, np.nan)))
+            zero = name not in ("logsumexp", "all", "any")
+            axes.append(axis if name in KEEPS_CONSTANT else axis.holds(np.where((axis.at == 0) & zero, 0.0, np.nan)))
             continue
         if name in ZEROS_ADD_NOTHING and (order is None or float(order) > 0):
             state.pin(axis.labels[~(axis.at == 0)], "a removed index would add something that is not 0")

@@ -127,6 +127,10 @@ def reversed_axes(state: Walk, x: Value) -> Result:
     return value_of([*x.axes[:-2], x.axes[-1], x.axes[-2]] if x.ndim > 1 else x.axes, [x])
 
 
+def all_reversed(state: Walk, x: Value) -> Result:
+    return value_of(x.axes[::-1], [x])
+
+
 def movedim(state: Walk, x: Value, source: Any, target: Any) -> Result:
     sources = [s % x.ndim for s in np.atleast_1d(source).tolist()]
     targets = [t % x.ndim for t in np.atleast_1d(target).tolist()]
@@ -212,7 +216,8 @@ def pieces(state: Walk, x: Value, size: Any, dim: int = 0) -> Result:
     if axis.free:
         state.sized.append((state.node, x))
         state.balance([part.labels for part in parts if len(part) == lengths[0]], "cuts an axis into equal parts")
-        if "chunk" in str(state.node.target) and len(set(lengths)) > 1:
+        by_number = any(word in str(state.node.target) for word in ("chunk", "tensor_split"))
+        if by_number and len(set(lengths)) > 1:
             state.pin(axis, "cuts an axis into unequal parts by their number")
     return [value_of(x.with_axis(dim % x.ndim, part).axes, [x]) for part in parts]
 
