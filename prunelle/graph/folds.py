@@ -53,7 +53,8 @@ def scales(state: Walk) -> list[Scale]:
     apart, the size is pinned instead."""
     found = []
     for node, source, dims, power in state.scaled_by_size:
-        entries = scalable(state.graph, source)
+        alone = node.args[:3].count(source) < 2  # otherwise keys or values would be scaled along
+        entries = scalable(state.graph, source) if alone else None
         if entries is None:
             state.node = node
             state.pin(dims, "takes its scale from this size, and no weight of the queries' own can take that back")
@@ -72,6 +73,8 @@ def scalable(graph: Graph, node: fx.Node) -> dict[str, np.ndarray] | None:
         node = node.args[0]  # type: ignore[assignment]
         if not isinstance(node, fx.Node):
             return None
+    if shares(node):
+        return None
     kind = short(node)
     if kind in ("linear", "conv1d", "conv2d", "conv3d"):
         parts = [

@@ -50,7 +50,7 @@ def prove(dense: nn.Module, inputs: Inputs, tied: Tied, removed: np.ndarray, cut
             with following(small) as trail:
                 given = outputs(small(*inputs))
         except Exception as failure:  # a network may be anybody's code
-            return Proof(math.inf, trail[-1] if trail else "", True, said(failure))
+            return Proof(math.inf, to_blame(tied, trail[-1] if trail else ""), True, said(failure))
         wanted = outputs(masked(*inputs))
     if [w.shape for w in wanted] != [g.shape for g in given]:
         return Proof(math.inf, "", True, "the output has another shape")
@@ -174,7 +174,11 @@ def locate(masked: nn.Module, small: nn.Module, inputs: Inputs, tied: Tied, remo
             masked(*inputs)
         with following(small, compare):
             small(*inputs)
-    path = first[0] if first else ""
+    return to_blame(tied, first[0] if first else "")
+
+
+def to_blame(tied: Tied, path: str) -> str:
+    """The module itself, or the one around a layer of torch's: that is right, what reaches it is not."""
     module = tied.state.modules.get(path)
     computes = not isinstance(module, KNOWN) or isinstance(module, nn.MultiheadAttention)
-    return path if computes else path.rpartition(".")[0]  # a layer of torch's is right, what reaches it is not
+    return path if computes else path.rpartition(".")[0]

@@ -28,7 +28,7 @@ def learn(tied: Tied, proof: Proof, learnt: Known) -> bool:
         return False
     free = {module_of(node) for node, value in tied.state.sized if any_free(tied, value)}
     rooted = {module_of(node) for node, *_ in tied.state.roots}
-    for path in suspects(proof.where, free | rooted):
+    for path in suspects(proof, free | rooted):
         kind = type(tied.state.modules[path])
         if not proof.raised and path in rooted and kind not in learnt.rescaled:
             learnt.rescaled.add(kind)
@@ -38,7 +38,7 @@ def learn(tied: Tied, proof: Proof, learnt: Known) -> bool:
             if learnt.level[kind] > BOLDEST:
                 learnt.stiff[kind] = f"{kind.__name__}'s forward holds sizes that no attribute reaches ({proof.why})"
             return True
-    for path in suspects(proof.where, set()):
+    for path in suspects(proof, set()):
         kind = type(tied.state.modules[path])
         if kind not in learnt.closed:
             learnt.closed[kind] = f"{kind.__name__}'s forward could not be followed with other sizes ({proof.why})"
@@ -46,15 +46,17 @@ def learn(tied: Tied, proof: Proof, learnt: Known) -> bool:
     return False
 
 
-def suspects(where: str, told_sizes: set[str]) -> list[str]:
-    """Paths in the order in which they are to blame: the module itself, those inside it, those around it."""
+def suspects(proof: Proof, told_sizes: set[str]) -> list[str]:
+    """Paths in the order in which they are to blame: the module itself, then those around it where it failed, those
+    inside it first where its values differ."""
+    where = proof.where or ""
     inside = sorted(path for path in told_sizes if path.startswith(f"{where}." if where else "") and path != where)
     around = []
     path = where
     while path:
         path = path.rpartition(".")[0]
         around.append(path)
-    return [where, *inside, *around]
+    return [where, *around, *inside] if proof.raised else [where, *inside, *around]
 
 
 def any_free(tied: Tied, value: Any) -> bool:

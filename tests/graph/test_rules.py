@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prunelle.errors import ModelError
 from prunelle.graph.rules.table import RULES
 from prunelle.graph.sets import Tied, analyse
 from prunelle.graph.trace import trace
@@ -261,7 +262,6 @@ class Sequences(nn.Module):
         lambda h: torch.logsumexp(h.unsqueeze(1).expand(-1, 3, -1, -1), 1),
         lambda h: h @ (h.mT @ h).tril(),
         lambda h: torch.cat(torch.tensor_split(h, 3, -1)[::-1], -1),
-        lambda h: h.narrow(-1, 0, 8).repeat(1, 1, 2),
     ],
 )
 def test_odd_operators_are_cut_right_or_left_whole(middle: Callable[[Tensor], Tensor]) -> None:
@@ -277,3 +277,9 @@ def test_a_norm_over_the_root_of_squares_freezes_only_its_axis() -> None:
     tied = found(Sequences(nn.RMSNorm(16, eps=1e-6)), torch.randn(2, 5, 12))
     assert not tied.sets
     assert "averages over this axis" in reasons(tied)
+
+
+def test_a_number_in_a_forward_is_the_reason_that_is_given() -> None:
+    model = Sequences(lambda h: h.narrow(-1, 0, 8).repeat(1, 1, 2)).eval()
+    with pytest.raises(ModelError, match="Calls's forward holds sizes that no attribute reaches"):
+        plan_channels(model, torch.randn(2, 5, 12), 0.5)
