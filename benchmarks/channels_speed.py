@@ -5,7 +5,7 @@ python benchmarks/channels_speed.py [--model resnet44] [--weights DIR] [--out DI
 Needs DIR/cifar10_MODEL.safetensors, or takes random weights: they change no time. One thread.
 1. The network with 50 % fewer multiply-adds, by scope and by the multiple that widths are rounded to: how many times
    faster than the dense one in every runtime at batch 1 and 64, all in turns in one run.
-2. A target of 0.6x the dense time in ONNX Runtime at batch 64, then timed anew in a fresh session.
+2. A target of 0.6x the dense time in ONNX Runtime at batch 64, then timed anew on freshly exported networks.
 Bars: 50 % fewer multiply-adds >= 1.5x at batch 64 and >= 1.3x at batch 1 in ONNX Runtime; the target within .54 to .60.
 Writes channels_speed.json into --out and prints tables.
 """

@@ -27,6 +27,7 @@ from prunelle.prune.lessons import draw
 from prunelle.prune.unit_scores import RowScore, Scorer
 
 ATTEMPTS = 40
+DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,15 @@ def plan(
             dtype = torch.float32
             dense, doubles = randomised(model, seed, dtype), as_type(inputs, dtype)
             proof = prove(dense, doubles, tied, removed, cuts)
+        for other in range(1, DRAWS) if proof.holds(dtype) and proof.constant else ():
+            proof = prove(randomised(model, seed + other, dtype), doubles, tied, removed, cuts)
+            if not (proof.holds(dtype) and proof.constant):
+                break
+        if proof.holds(dtype) and proof.constant:
+            raise ModelError(
+                f"{type(model).__name__}: on {DRAWS} draws of random weights all its outputs are one number, which "
+                "proves nothing; give example inputs that bring it to life."
+            )
         if proof.holds(dtype):
             return ChannelPlan(tied, removed, cuts, tuple(tied.frozen), proof)
         fixed = learnt.num_fixed
@@ -179,6 +189,12 @@ def plan(
         if learnt.num_fixed > fixed:
             tied = analyse(model, graph, learnt, skip)
     raise ModelError(f"{type(model).__name__}: no cut of it could be proved right ({proof.why}).")
+
+
+def untouched(model: nn.Module, example_inputs: Any) -> ChannelPlan:
+    """The plan by which nothing goes."""
+    tied = analyse(model, trace(model, example_inputs))
+    return ChannelPlan(tied, np.zeros(len(tied.components.root), dtype=bool), Cuts(), tuple(tied.frozen))
 
 
 def check_skip(model: nn.Module, skip: tuple[str, ...]) -> None:

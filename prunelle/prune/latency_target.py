@@ -17,7 +17,7 @@ from prunelle.graph.sets import Tied
 from prunelle.measure.latency import Timing, time_interleaved
 from prunelle.prune.channel_scores import l2_norm
 from prunelle.prune.channel_select import ChannelScope, Limits, Removed, per_set
-from prunelle.prune.channels import ChannelPlan, plan
+from prunelle.prune.channels import ChannelPlan, plan, untouched
 from prunelle.prune.cut_path import cut_path
 from prunelle.prune.unit_scores import RowScore, Scorer
 from prunelle.ship.runtimes import Runtime
@@ -170,7 +170,7 @@ class Search:
     def run(self, multiples: tuple[int, ...]) -> LatencyPlan:
         allowed = self.allowed()
         if allowed >= 1:
-            whole = plan(self.model, self.clock.images[:1], lambda tied: np.zeros(len(tied.components.root), bool))
+            whole = untouched(self.model, self.clock.images[:1])
             return LatencyPlan(whole, ())
         tried = [one for each in multiples if (one := self.candidate(each, allowed)) is not None]
         looks = self.look(tried, self.clock.seconds)

@@ -157,6 +157,19 @@ def test_a_layer_that_another_module_reads_can_be_named_too() -> None:
         plan_channels(Reads(), torch.randn(3, 4), 0.5, skip=("a",))
 
 
+def test_a_constant_output_proves_nothing() -> None:
+    class Silent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x)) * 0.0
+
+    with pytest.raises(ModelError, match="proves nothing"):
+        plan_channels(Silent(), torch.randn(3, 4), 0.5)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
