@@ -1,4 +1,4 @@
-"""Weighted sums over channels: convolutions, linear layers, products of matrices, attention, embeddings."""
+"""Weighted sums over channels: linear layers, products of matrices, embeddings; what convolutions share with them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from prunelle.graph.ties import Labels
 from prunelle.graph.value import Axis, Value, fixed, value_of
-from prunelle.graph.walk import Consumer, Grouped, Producer, Result, Walk, shape_of
+from prunelle.graph.walk import Consumer, Producer, Result, Walk
 
 
 def produce(state: Walk, weight: Value, axis: int, argument: int, bias: Value | None = None, repeats: int = 1) -> Axis:
@@ -74,103 +74,6 @@ def mark(state: Walk, weight: Value, axis: int) -> None:
     """Masking leaves this axis of a weight alone: it belongs to the one who reads the channels."""
     if weight.tensor:
         state.weighted.add((weight.tensor, axis))
-
-
-def conv(
-    state: Walk,
-    x: Value,
-    weight: Value,
-    bias: Value | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Result:
-    """(N, C, ...) or (C, ...) with a weight of (out, C / groups, ...)."""
-    spatial = weight.ndim - 2
-    channel = x.ndim - spatial - 1
-    for axis in (*x.axes[channel + 1 :], *weight.axes[2:]):
-        state.pin(axis, "slides over this axis")
-    source = x.axes[channel]
-    if groups == 1:
-        whole = isinstance(padding, str) or any(np.atleast_1d(padding))
-        consume(state, source, weight.axes[1].labels, weight, bias, not whole)
-        mark(state, weight, 1)
-        made = produce(state, weight, 0, 1, bias)
-    else:
-        made = grouped(state, source, weight, bias, groups)
-    shape = shape_of(state.node.meta["val"])
-    per_group = groups > 1 and not any(each.tensor == weight.tensor for each in state.grouped)
-    state.cost(prod(shape) * prod(weight.shape[1:]), made, *([] if per_group else [source]))
-    sources = [x, weight] if bias is None else [x, weight, bias]
-    return value_of([*passed(x.axes[:channel], bias is None), made, *map(fixed, shape[channel + 1 :])], sources)
-
-
-def grouped(state: Walk, source: Axis, weight: Value, bias: Value | None, groups: int) -> Axis:
-    """Either whole groups go, or every group loses equally many inputs, and equally many outputs."""
-    inputs = source.labels.reshape(groups, -1)
-    options = 1 if inputs.shape[1] == 1 or len(weight.axes[0]) == groups or not weight.tensor else 2
-    made = produce(state, weight, 0, 1, bias)
-    outputs = made.labels.reshape(groups, -1)
-    consume(state, source, source.labels, weight, bias, False)
-    state.sized.append((state.node, weight))
-    if options == 2 and state.choose(0, 2) == 0:
-        state.pin(weight.axes[1], "")  # cut group by group, not along the axis
-        before = next((each for each in state.grouped if each.tensor == weight.tensor), None)
-        if before is None:
-            state.grouped.append(Grouped(weight.tensor, inputs))
-        else:
-            state.join(before.labels.ravel(), inputs.ravel(), "is called more than once with the same weight")
-        state.balance(list(inputs), "every group keeps equally many inputs")
-        state.balance(list(outputs), "every group keeps equally many outputs")
-        state.note(0, np.concatenate([inputs.ravel(), outputs.ravel()]), 2)
-        return made
-    state.pin(weight.axes[1], "a group goes whole")
-    units = inputs[:, 0]
-    for column in range(1, inputs.shape[1]):
-        state.join(units, inputs[:, column], "a group goes whole")
-    for column in range(outputs.shape[1]):
-        state.join(units, outputs[:, column], "a group goes whole, its outputs with its inputs")
-    return made
-
-
-def conv_transpose(
-    state: Walk,
-    x: Value,
-    weight: Value,
-    bias: Value | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Result:
-    """(N, C, ...) with a weight of (C, out / groups, ...)."""
-    spatial = weight.ndim - 2
-    channel = x.ndim - spatial - 1
-    for axis in (*x.axes[channel + 1 :], *weight.axes[2:]):
-        state.pin(axis, "slides over this axis")
-    source = x.axes[channel]
-    sources = [x, weight] if bias is None else [x, weight, bias]
-    shape = shape_of(state.node.meta["val"])
-    consume(state, source, weight.axes[0].labels, weight, bias, False)
-    mark(state, weight, 0)
-    if groups == 1:
-        made = produce(state, weight, 1, 1, bias)
-    elif len(source) == groups and shape[channel] == groups:
-        made = source.holds(0.0)
-        state.zero(Value((source,), "", weight.made_of), 0)
-        if bias is not None:
-            state.join(made, bias.axes[0], "adds a bias that cannot shrink")
-            state.zero(bias, 0)
-    else:
-        for each in (source, weight.axes[0], weight.axes[1]):
-            state.pin(each, "a transposed convolution with groups")
-        made = fixed(shape[channel])
-        if bias is not None:
-            state.pin(bias.axes[0], "a transposed convolution with groups")
-    state.cost(prod(x.shape) * prod(weight.shape[1:]), made, *([source] if groups == 1 else []))
-    return value_of([*passed(x.axes[:channel], bias is None), made, *map(fixed, shape[channel + 1 :])], sources)
 
 
 def matmul(state: Walk, a: Value, b: Value) -> Result:
@@ -275,58 +178,6 @@ def addmm(state: Walk, bias: Value, a: Value, b: Value, **kwargs: Any) -> Result
     if bias.ndim > 1 and len(bias.axes[0]) > 1:
         state.join(product.axes[0], bias.axes[0], "adds something that cannot shrink")
     return value_of([product.axes[0].holds(np.nan), last], [bias, a, b])
-
-
-def attention(
-    state: Walk,
-    q: Value,
-    k: Value,
-    v: Value,
-    mask: Value | None = None,
-    dropout: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    **kwargs: Any,
-) -> Result:
-    """softmax(q k' / sqrt(d)) v with (..., tokens, d). Without a scale of its own, d sets it: q takes that back."""
-    for axis in (q.axes[-2], k.axes[-2], v.axes[-2]):
-        state.pin(axis, "attends over this axis")
-    state.join(q.axes[-1], k.axes[-1], "compares queries and keys")
-    dims = np.where(q.axes[-1].labels == 0, 0, np.maximum(q.axes[-1].labels, k.axes[-1].labels))
-    state.pin(dims[~((q.axes[-1].at == 0) | (k.axes[-1].at == 0))], "a removed index would add to what is compared")
-    if scale is None and (dims != 0).any():
-        source = state.node.args[0]
-        assert isinstance(source, fx.Node)
-        state.scaled_by_size.append((state.node, source, dims, 1))
-    stacked = [value for value in (v, q, k) if value.ndim == v.ndim]
-    front = []
-    for position in range(v.ndim - 2):
-        size = max(len(value.axes[position]) for value in stacked)
-        parts = [value.axes[position] for value in stacked if len(value.axes[position]) == size]
-        for part in parts[1:]:
-            state.join(parts[0], part, "stacks heads")
-        if any(len(value.axes[position]) != size for value in stacked):
-            for value in stacked:
-                state.pin(value.axes[position], "shares keys among heads")
-        labels = np.where(parts[0].labels == 0, 0, np.maximum.reduce([part.labels for part in parts]))
-        front.append(Axis(labels, np.where(v.axes[position].at == 0, 0.0, np.nan)) if size > 1 else fixed(1))
-    if mask is not None:
-        for back in range(1, mask.ndim + 1):
-            axis = mask.axes[-back]
-            if len(axis) == 1 or not (axis.free or back > 2):
-                continue
-            if back <= 2:
-                state.pin(axis, "attends over this axis")
-            else:
-                state.join(axis, front[-(back - 2)], "masks heads")
-        if mask.tensor:
-            for position in range(mask.ndim):
-                state.zero(mask, position)
-    pairs = prod(q.shape[:-1]) * len(k.axes[-2])
-    state.cost(pairs * len(q.axes[-1]), *front, dims)
-    state.cost(pairs * len(v.axes[-1]), *front, v.axes[-1])
-    out = v.axes[-1].holds(np.where(v.axes[-1].at == 0, 0.0, np.nan))
-    return value_of([*front, fixed(len(q.axes[-2])), out], [q, k, v])
 
 
 def embedding(state: Walk, weight: Value, indices: Value, *args: Any, **kwargs: Any) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prunelle.graph.rules import contract, index, norm, pointwise, pool, recurrent, reduce, shape
+from prunelle.graph.rules import attend, contract, conv, index, norm, pieces, pointwise, pool, recurrent, reduce, shape
 from prunelle.graph.walk import Rule
 
 SAME = (
@@ -41,12 +41,12 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(POINTWISE, pointwise.pointwise),
     "_assert_tensor_metadata": pointwise.nothing,
     "linear": contract.linear,
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), contract.conv),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), contract.conv_transpose),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), conv.conv),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), conv.conv_transpose),
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), contract.matmul),
     "addmm": contract.addmm,
     "einsum": contract.einsum,
-    "scaled_dot_product_attention": contract.attention,
+    "scaled_dot_product_attention": attend.attention,
     "embedding": contract.embedding,
     "batch_norm": norm.batch_norm,
     "instance_norm": norm.instance_norm,
@@ -78,16 +78,16 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("expand", "expand_as", "broadcast_to"), shape.expand),
     **dict.fromkeys(("repeat", "tile"), shape.repeat),
     "repeat_interleave": shape.repeat_interleave,
-    **dict.fromkeys(("cat", "concat", "concatenate"), shape.cat),
-    "stack": shape.stack,
+    **dict.fromkeys(("cat", "concat", "concatenate"), pieces.cat),
+    "stack": pieces.stack,
     **dict.fromkeys(
-        ("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk"), shape.pieces
+        ("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk"), pieces.pieces
     ),
-    "unbind": shape.unbind,
-    "select": shape.select,
-    "slice": shape.sliced,
-    "narrow": shape.narrow,
-    **dict.fromkeys(("pad", "constant_pad_nd"), shape.pad),
+    "unbind": pieces.unbind,
+    "select": pieces.select,
+    "slice": pieces.sliced,
+    "narrow": pieces.narrow,
+    **dict.fromkeys(("pad", "constant_pad_nd"), pieces.pad),
     "index": index.index,
     "index_select": index.index_select,
     "roll": index.roll,
