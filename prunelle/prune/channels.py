@@ -161,7 +161,7 @@ def plan(
     tied = analyse(model, graph, learnt, skip)
     for _ in range(ATTEMPTS):
         if not tied.sets:
-            raise ModelError(f"{type(model).__name__}: no channel can go ({told(tied)}).")
+            raise ModelError(f"{type(model).__name__}: no channel can go ({told(tied)}); prune single weights instead.")
         removed = select(tied)
         cuts = Cuts(tensors=tensor_cuts(tied, removed), attributes=attributes(tied, removed, learnt.level))
         if not cuts.tensors:
@@ -188,7 +188,9 @@ def plan(
             break
         if learnt.num_fixed > fixed:
             tied = analyse(model, graph, learnt, skip)
-    raise ModelError(f"{type(model).__name__}: no cut of it could be proved right ({proof.why}).")
+    raise ModelError(
+        f"{type(model).__name__}: no cut of it could be proved right ({proof.why}); name the part to blame in skip."
+    )
 
 
 def untouched(model: nn.Module, example_inputs: Any) -> ChannelPlan:

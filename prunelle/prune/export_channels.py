@@ -46,7 +46,7 @@ def export_channels(
     check_skip(model, skip)
     tied = analyse(model, trace(model, inputs), skip=skip)
     if not tied.sets:
-        raise ModelError(f"{type(model).__name__}: no channel can go ({told(tied)}).")
+        raise ModelError(f"{type(model).__name__}: no channel can go ({told(tied)}); prune single weights instead.")
     select = selector(Scorer(model, score, seed, task), amount, scope, of, Limits(floor, multiple))
     removed = select(tied)
     cuts = Cuts(tensors=tensor_cuts(tied, removed))
@@ -72,5 +72,7 @@ def check(model: nn.Module, inputs: Inputs, tied: Tied, removed: Removed, cuts: 
             continue
         if error <= CLOSE[dtype]:
             return
-        raise ModelError(f"{type(model).__name__}: its cut graph gives other values, {error:.1e} off.")
-    raise ModelError(f"{type(model).__name__}: its cut graph does not run ({why}).")
+        raise ModelError(
+            f"{type(model).__name__}: its cut graph is {error:.1e} off; use prune_channels, which freezes more."
+        )
+    raise ModelError(f"{type(model).__name__}: its cut graph does not run ({why}); use prune_channels instead.")
