@@ -7,6 +7,7 @@ batch for its statistics and rank 0's running statistics are kept: that differs 
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass
 
@@ -68,4 +69,11 @@ def join(device: torch.device) -> Ranks:
         if device.type == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(leave)  # its threads must end before the interpreter does, or the process may abort
     return Ranks(dist.get_rank(), dist.get_world_size())
+
+
+def leave() -> None:
+    """End what `join` began."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
