@@ -221,7 +221,8 @@ def cells_of(units: Labels, parts: list[tuple[Labels, Labels]]) -> tuple[Labels,
         return (units,)
     table = np.zeros((len(units), len(parts)), dtype=np.int64)
     for column, (members, counts) in enumerate(parts):
-        table[np.searchsorted(units, members), column] = counts
+        own = np.isin(members, units)  # a part may hold units that nothing makes, such as padded zeros
+        table[np.searchsorted(units, members[own]), column] = counts[own]
     _, which = np.unique(table, axis=0, return_inverse=True)
     which = which.reshape(-1)
     return tuple(units[which == cell] for cell in range(which.max() + 1))
