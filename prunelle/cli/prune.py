@@ -38,7 +38,7 @@ Scope = Annotated[
     typer.Option(
         "--scope",
         help="global: one threshold for all; layer: the same share in each; set: in each set of tied channels; "
-        "cost: more where channels cost more. Default: global for weights, set for channels.",
+        "cost: more where weights or channels cost more. Default: global for weights, set for channels.",
     ),
 ]
 Floor = Annotated[int | None, typer.Option("--floor", help="Channels that every set keeps; default 1.")]

@@ -11,8 +11,9 @@ from prunelle.errors import SettingError, ShapeError
 
 Scores = dict[str, Tensor]
 Kept = dict[str, Tensor]
-Scope = Callable[[Scores, float], Kept]
-"""(scores by name, sparsity) -> boolean tensors of the same shapes, True = kept."""
+Scope = Callable[..., Kept]
+"""(scores by name, sparsity, and by name `costs` where it asks for them) -> boolean tensors of the same shapes, True =
+kept. Costs: see prune/weight_shares.py."""
 
 
 def over_all(scores: Scores, sparsity: float, min_kept: int = 1) -> Kept:

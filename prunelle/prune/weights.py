@@ -15,6 +15,7 @@ from prunelle.prune.masks import HeldZeros, masks_of, zero_
 from prunelle.prune.ramp import Ramp
 from prunelle.prune.select import Scope, over_all
 from prunelle.prune.statistics import Score, score_weights
+from prunelle.prune.weight_shares import scope_for
 from prunelle.runs import Run
 from prunelle.schedules import Schedule, cubic
 from prunelle.steps import Chain
@@ -36,7 +37,7 @@ class PruneWeights:
         model = copy.deepcopy(model).to(run.device)
         weights = prunable(model)
         scores = score_weights(weights, self.score, run.generator(self.name, "score"), model, task)
-        zero_(weights, self.scope(scores, self.sparsity))
+        zero_(weights, scope_for(self.scope, model, task)(scores, self.sparsity))
         return model
 
 
@@ -113,6 +114,7 @@ class RisingZeros:
     ) -> None:
         self.model, self.weights, self.task, self.run = model, weights, task, run
         self.step, self.ramp = step, ramp
+        self.scope = scope_for(step.scope, model, task)
         self.held = HeldZeros(weights)
 
     def start_(self, step: int, state: dict[str, Tensor]) -> None:
@@ -128,7 +130,7 @@ class RisingZeros:
         if self.ramp.due(step):
             generator = self.run.generator(self.step.name, "score", step)
             scores = score_weights(self.weights, self.step.score, generator, self.model, self.task)
-            kept = self.step.scope(scores, self.ramp.at(step))
+            kept = self.scope(scores, self.ramp.at(step))
             # A layer that had more zeros than its share before the ramp began keeps them.
             zeros = masks_of(self.weights)
             self.held.hold_({name: mask & zeros[name] for name, mask in kept.items()})

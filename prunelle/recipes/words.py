@@ -31,6 +31,7 @@ from prunelle.prune.latency_target import Target
 from prunelle.prune.select import Scope, over_all, per_layer
 from prunelle.prune.statistics import Score
 from prunelle.prune.unit_scores import RowScore
+from prunelle.prune.weight_shares import by_cost as by_cost_of_weights
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
 from prunelle.recipes.settings import (
     BlocksStage,
@@ -57,7 +58,7 @@ SCORES: Mapping[str, Score] = {
     "random": random,
     "magnitude_times_gradient": magnitude_times_gradient,
 }
-SCOPES: Mapping[str, Scope] = {"global": over_all, "layer": per_layer}
+SCOPES: Mapping[str, Scope] = {"global": over_all, "layer": per_layer, "cost": by_cost_of_weights}
 CHANNEL_SCORES: Mapping[str, RowScore] = {
     "l2": l2_norm,
     "l1": l1_norm,

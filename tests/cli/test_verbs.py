@@ -138,7 +138,7 @@ def test_a_model_of_timm(tmp_path: Path, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize("score", ["magnitude", "random", "magnitude_times_gradient"])
-@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("scope", ["global", "layer", "cost"])
 def test_prune(score: str, scope: str, root: Path, tmp_path: Path, capsys: Capture) -> None:
     epochs = 1 if scope == "layer" else 0
     line = f"prune {root}/trained --data digits --sparsity 0.75 --score {score} --scope {scope} --epochs {epochs}"
