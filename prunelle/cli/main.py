@@ -15,6 +15,7 @@ from prunelle.cli.prune import prune
 from prunelle.cli.quickstart import quickstart
 from prunelle.cli.report import report
 from prunelle.cli.run import run
+from prunelle.cli.ship import ship
 from prunelle.cli.show import print_error
 from prunelle.cli.train import train
 from prunelle.cli.usage import usage_sentence
@@ -27,7 +28,7 @@ app = typer.Typer(
     help="Prune a network and measure the file you ship.",
     rich_markup_mode=None,
 )
-for verb in (quickstart, inspect, measure, train, prune, run, report, compare, doctor):
+for verb in (quickstart, inspect, measure, train, prune, run, report, compare, ship, doctor):
     app.command()(verb)
 
 

@@ -1,3 +1,24 @@
-"""The runtimes that a model can be measured in, by name. Free of torch."""
+"""The words for runtimes, formats and precisions. Free of torch."""
 
 RUNTIMES = ("eager", "compile", "onnxruntime", "openvino")
+"""In which a model can be measured."""
+
+FORMATS = ("native", "onnx", "openvino", "pt2", "packed")
+"""In which a model can be shipped; the word auto means the fastest of them."""
+
+AUTO = "auto"
+
+PRECISIONS = {
+    "native": ("fp32", "int16"),
+    "onnx": ("fp32", "int8"),
+    "openvino": ("fp32", "bf16", "int8"),
+    "pt2": ("fp32",),
+    "packed": ("fp32",),
+}
+"""What each format computes in; the first is its default."""
+
+TARGETS = ("native", "x86-64-v3", "aarch64-linux", "wasm32-wasi")
+"""What a native library is built for: this machine or another."""
+
+CODE = ("native", "pt2")
+"""Formats that are code: whoever opens one runs what it holds."""

@@ -1,0 +1,276 @@
+"""Making, judging and timing what `prunelle ship` asks for; OUT appears whole, at the end, or not at all."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from prunelle.errors import RunConflictError, WorkError
+from prunelle.files import disk_error, make_folder, sync_folder
+from prunelle.measure.environment import environment
+from prunelle.measure.latency import Timing
+from prunelle.models.save import is_saved, save, size_bytes
+from prunelle.recipes.check import is_folder, nearest
+from prunelle.recipes.layers import layer_rows
+from prunelle.recipes.shipping import Asked, Subject, subject
+from prunelle.report.speed import Speeds, write_speeds
+from prunelle.ship.auto import Decision, fastest
+from prunelle.ship.candidates import Candidate, make, make_all
+from prunelle.ship.eager import eager
+from prunelle.ship.formats import Run, load_format
+from prunelle.ship.names import AUTO, PRECISIONS
+from prunelle.ship.shipped import MANIFEST, Shipped, is_shipped, list_files, read_shipped, sync, write_shipped
+from prunelle.ship.sizes import dense_bytes
+
+EAGER = "eager"
+FOREIGN = ("aarch64-linux", "wasm32-wasi")
+
+
+def ship_model(
+    asked: Asked,
+    out: Path,
+    *,
+    data_dir: str | None = None,
+    trust: bool = False,
+    layers: bool = False,
+    command: str = "",
+    timing: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Ship a MODEL in one format, or in the fastest with 'auto'. A second start of the same finds it done.
+
+    layers: also time each layer of a native library. timing: min_seconds and min_samples of the timer.
+    Returns plain values: what ship.json holds, files with their bytes, and a summary in words.
+    Raises what opening the model or its data raises, MissingExtraError, LimitError where the gate is not passed,
+    WorkError where nothing passes it, RunConflictError, DiskError. `out` is left as it was then.
+    """
+    what = subject(asked, data_dir, trust)
+    if is_shipped(out):
+        return told(refuse_other(out, asked, what), out)
+    with staged(out) as staging:
+        sizes = sizes_before(asked.model, what, staging)
+        candidates = made(asked, what, staging, sizes["dense_safetensors"])
+        fit = [one for one in candidates if one.status == "fit"]
+        if not fit:
+            reasons = "; ".join(one.why.rstrip(".") for one in candidates)
+            raise WorkError(f"{asked.model}: no format passed the gate ({reasons}); nothing was shipped.")
+        decision = race(asked, what, fit, timing or {})
+        chosen = next((one for one in fit if decision is None or one.name == decision.winner), fit[0])
+        found = describe(asked, what, chosen, candidates, decision, sizes)
+        if layers and chosen.format == "native":
+            found = found.model_copy(update={"layers": layer_rows(what, chosen.folder, staging, asked.target)})
+        write_shipped(found, chosen.folder)
+        write_speeds(page(found, command, decision), chosen.folder / "report.html")
+        put(chosen.folder, out)
+    return told(found, out)
+
+
+def made(asked: Asked, what: Subject, staging: Path, dense: int) -> list[Candidate]:
+    """The one candidate that was asked for, or with 'auto' all there are."""
+    if asked.format == AUTO:
+        return list(make_all(what.order, staging, what.exam, asked.threads, dense, asked.precision))
+    order = replace(what.order, precision=asked.precision or PRECISIONS[asked.format][0])
+    if asked.target not in FOREIGN:
+        return [make(asked.format, order, staging / "made", what.exam, asked.threads, dense)]
+    here = make(asked.format, replace(order, target="native"), staging / "here", what.exam, asked.threads, dense)
+    make_folder(staging / "made")
+    load_format(asked.format).write(order, staging / "made")
+    size = sum(file.size_bytes for file in list_files(staging / "made").values())
+    return [replace(here, folder=staging / "made", run=None, size_bytes=size)]
+
+
+def race(asked: Asked, what: Subject, fit: list[Candidate], timing: Mapping[str, Any]) -> Decision | None:
+    """All that are fit and eager PyTorch, in turns; None for what does not run here."""
+    runs = {one.name: one.run for one in fit if one.run is not None}
+    if not runs:
+        return None
+    calls = {EAGER: eager(what.order.model, what.images[0], asked.threads), **runs}
+    return fastest(
+        {name: over(run, what.images) for name, run in calls.items()}, EAGER, threads=asked.threads, **timing
+    )
+
+
+def over(run: Run, images: tuple[Tensor, ...]) -> Callable[[], Tensor]:
+    """A call without arguments that takes the next batch each time."""
+    turns = itertools.cycle(images)
+    return lambda: run(next(turns))
+
+
+def sizes_before(model: str, what: Subject, staging: Path) -> dict[str, int]:
+    """Bytes of the dense weights as safetensors, and of the saved folder."""
+    if is_folder(model) and is_saved(model):
+        saved = size_bytes(model)
+    else:
+        opened = what.opened
+        save(opened.model, staging / "saved", builder=opened.builder, cuts=opened.cuts)
+        saved = size_bytes(staging / "saved")
+    return {"dense_safetensors": dense_bytes(what.opened.model, staging), "saved_folder": saved}
+
+
+def describe(
+    asked: Asked,
+    what: Subject,
+    chosen: Candidate,
+    candidates: list[Candidate],
+    decision: Decision | None,
+    sizes: Mapping[str, int],
+) -> Shipped:
+    """ship.json of the chosen one, without layers."""
+    by_format = {one.format: one.size_bytes for one in candidates if one.status == "fit" and one.precision == "fp32"}
+    if chosen.format in ("native", "packed"):
+        by_format[chosen.format] = chosen.size_bytes
+    preprocessing = what.order.preprocessing
+    return Shipped(
+        format=chosen.format,
+        precision=chosen.precision,
+        runtime=load_format(chosen.format).runtime,
+        target=asked.target,
+        model=asked.model,
+        source_sha256=what.source_sha256,
+        input_shape=list(what.shape),
+        num_classes=what.num_classes,
+        preprocessing=preprocessing.to_json() if preprocessing else None,
+        class_names=list(what.class_names),
+        data=what.data,
+        files=list_files(chosen.folder),
+        sizes_bytes={**sizes, "packed": by_format.get("packed"), "native": by_format.get("native")},
+        parity=chosen.parity.to_json() if chosen.parity else None,
+        counts=what.counts,
+        asked=asked.to_json(),
+        table=rows_of(asked, candidates, decision),
+        environment=environment(),
+    )
+
+
+def rows_of(asked: Asked, candidates: list[Candidate], decision: Decision | None) -> list[dict[str, Any]]:
+    """Eager first, then every candidate in the order of their times, those without one last."""
+    rows: list[dict[str, Any]] = [{"name": one.name, **one.row()} for one in candidates]
+    if decision:
+        rows.append({"name": EAGER, "runtime": EAGER, "status": "baseline", "why": ""})
+    for row in rows:
+        row |= timed(decision.timings.get(row["name"]) if decision else None, asked)
+        row["winner"] = decision is not None and row["name"] == decision.winner
+        row["tied"] = decision is not None and row["name"] in decision.tied
+    return sorted(rows, key=lambda row: (row["name"] != EAGER, row["median_ms"] is None, row["median_ms"] or 0.0))
+
+
+def timed(timing: Timing | None, asked: Asked) -> dict[str, Any]:
+    """A timing as columns of a row; None where there is none. ratio: eager's time over this one's."""
+    keys = ("median_ms", "p95_ms", "p99_ms", "ratio", "ratio_low", "ratio_high", "num_samples")
+    found = {key: None if timing is None else getattr(timing, key) for key in keys}
+    return found | {"batch": asked.batch, "threads": asked.threads}
+
+
+def refuse_other(out: Path, asked: Asked, what: Subject) -> Shipped:
+    """What stands in `out` when it is just what is asked for. Raises RunConflictError."""
+    found = read_shipped(out)
+    if found.asked != asked.to_json() or found.source_sha256 != what.source_sha256:
+        raise RunConflictError(f"{out}: holds a network of other settings; choose another folder with --out.")
+    return found
+
+
+def told(found: Shipped, out: Path) -> dict[str, Any]:
+    """What the command prints."""
+    files = [{"path": str(out / name), "bytes": file.size_bytes} for name, file in found.files.items()]
+    files += [{"path": str(path), "bytes": path.stat().st_size} for path in (out / MANIFEST, out / "report.html")]
+    values = found.model_dump(mode="json", exclude={"files", "asked"})
+    return {"out": str(out), "summary": summary(found), "size_bytes": found.size_bytes, "files": files, **values}
+
+
+def summary(found: Shipped) -> str:
+    """What was shipped, in a sentence or two."""
+    dense = found.sizes_bytes["dense_safetensors"]
+    said = f"{found.model} ships as {found.format} {found.precision}, {found.size_bytes:,} bytes"
+    said += f" (dense safetensors {dense:,})"
+    row = next((row for row in found.table if row.get("winner")), None)
+    if row and row["median_ms"] is not None:
+        said += (
+            f": {row['median_ms']:.4g} ms a call, {row['ratio']:.2f} times as fast as eager PyTorch "
+            f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+        )
+    if tied := [row["name"] for row in found.table if row.get("tied")]:
+        said += f"; {' and '.join(tied)} could not be told from it"
+    return f"{said}. {judged(found)}"
+
+
+def judged(found: Shipped) -> str:
+    """How close it is to the model, and on which images."""
+    parity = found.parity
+    if parity is None:
+        return "It was not run."
+    here = f" It was judged by its build for this machine, not for {found.target}." if found.target in FOREIGN else ""
+    if parity["top1_after"] is None:
+        return f"{parity['where'][0].upper()}{parity['where'][1:]}: off by {parity['error']:.1e} of max|logit|.{here}"
+    return (
+        f"On the {parity['where']}: {100 * parity['equal']:.2f} % of {parity['num_images']:,} predictions equal, "
+        f"top-1 {100 * parity['top1_before']:.2f} -> {100 * parity['top1_after']:.2f} %.{here}"
+    )
+
+
+def page(found: Shipped, command: str, decision: Decision | None) -> Speeds:
+    """The report page."""
+    notes = ["Times are of batches of the validation split, or of noise without data, all taken in turns in one run."]
+    if decision and decision.looks > 1:
+        notes.append(f"The fastest were timed again, {decision.looks} looks in all, until decided or tied.")
+    return Speeds(
+        f"{found.model} as {found.format} {found.precision}",
+        summary(found),
+        found.table,
+        {name.replace("_", " "): size for name, size in found.sizes_bytes.items()} | {"shipped": found.size_bytes},
+        found.layers,
+        notes,
+        command,
+        found.environment,
+    )
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """An empty folder on the disk of `out`, gone afterwards; what killed processes left beside it goes too."""
+    above = nearest(out.absolute().parent)
+    folder = above / f".{out.name}-{os.getpid()}.ship.tmp"
+    try:
+        for left in above.glob(f".{out.name}-*.ship.tmp"):
+            if not alive(left):
+                shutil.rmtree(left, ignore_errors=True)
+        folder.mkdir()
+    except OSError as error:
+        raise disk_error(folder, error) from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def alive(left: Path) -> bool:
+    """Whether the process that made a folder of `staged` still runs."""
+    found = re.search(r"-(\d+)\.ship\.tmp$", left.name)
+    if found is None:
+        return True
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return int(found[1]) != os.getpid()
+
+
+def put(folder: Path, out: Path) -> None:
+    """Make a finished folder stand at `out`, which is absent or empty. Raises DiskError."""
+    try:
+        sync(path for path in folder.rglob("*") if path.is_file())
+        sync_folder(folder)
+        make_folder(out.parent)
+        os.replace(folder, out)
+        sync_folder(out.parent)
+    except OSError as error:
+        raise disk_error(out, error) from None

@@ -1,0 +1,158 @@
+"""A shipped folder: the files of one format, and ship.json, which says what they are and how they were judged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from prunelle.errors import CorruptFileError, ModelError, SettingError, UntrustedCodeError
+from prunelle.files import read_sealed_json, write_sealed_json
+from prunelle.ship.formats import Run, open_format
+from prunelle.ship.names import CODE, FORMATS, PRECISIONS
+
+MANIFEST = "ship.json"
+REPORTS = ("report.html",)
+CHUNK = 2**20
+Side = Annotated[int, Field(ge=1, le=2**20)]
+Bytes = Annotated[int, Field(ge=0, le=2**48)]
+
+
+class File(BaseModel):
+    """One file of the folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    size_bytes: Bytes
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Shipped(BaseModel):
+    """ship.json.
+
+    files: those that running needs, by name. sizes_bytes: of the same network in other forms, each by os.stat.
+    asked: the command's words, by which a second start knows its own. parity: None where it could not run here.
+    table: the candidates that were tried, in rows. counts: params, nnz, sparsity, macs, macs_nonzero.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    schema_version: Literal[1] = 1
+    format: str
+    precision: str
+    runtime: str
+    target: str = "native"
+    model: str
+    source_sha256: str
+    input_shape: list[Side] = Field(min_length=3, max_length=3)
+    num_classes: Annotated[int, Field(ge=1, le=2**24)]
+    preprocessing: dict | None = None
+    class_names: list[str] = []
+    data: str | None = None
+    files: dict[str, File]
+    sizes_bytes: dict[str, Bytes | None]
+    parity: dict[str, Any] | None
+    counts: dict[str, Any]
+    asked: dict[str, Any]
+    table: list[dict[str, Any]] = []
+    layers: list[dict[str, Any]] = []
+    environment: dict[str, Any]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the files that running needs."""
+        return sum(file.size_bytes for file in self.files.values())
+
+
+def is_shipped(folder: str | Path) -> bool:
+    """Whether a shipped network stands in `folder`."""
+    return (Path(folder) / MANIFEST).is_file()
+
+
+def list_files(folder: Path) -> dict[str, File]:
+    """Name, bytes and hash of every file in a folder and below, reports and ship.json left out."""
+    return {
+        path.relative_to(folder).as_posix(): File(size_bytes=path.stat().st_size, sha256=hash_of(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST and path.name not in REPORTS
+    }
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_shipped(found: Shipped, folder: Path) -> None:
+    """Write ship.json, sealed. Raises DiskError."""
+    write_sealed_json(folder / MANIFEST, found.model_dump(mode="json"))
+
+
+def read_shipped(folder: str | Path) -> Shipped:
+    """ship.json, its seal and every field checked; no file is opened. Raises CorruptFileError, ModelError."""
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise ModelError(f"{folder}: holds no {MANIFEST}; give a folder that prunelle ship wrote.")
+    try:
+        found = Shipped.model_validate(read_sealed_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise CorruptFileError(f"{path}: {place}: {first['msg']}; it was not written by this version.") from None
+    if found.format not in FORMATS or found.precision not in PRECISIONS[found.format]:
+        raise CorruptFileError(f"{path}: format {found.format!r} in {found.precision!r} is none of this version.")
+    return found
+
+
+def check_files(folder: Path, found: Shipped) -> None:
+    """Every file is the one that was shipped. Raises CorruptFileError."""
+    for name, file in found.files.items():
+        path = folder / name
+        if not within(path, folder) or not path.is_file():
+            raise CorruptFileError(f"{path}: is not there, {MANIFEST} names it; take a fresh copy of the folder.")
+        if path.stat().st_size != file.size_bytes or hash_of(path) != file.sha256:
+            raise CorruptFileError(f"{path}: does not match its SHA-256 in {MANIFEST}; take a fresh copy.")
+
+
+def within(path: Path, folder: Path) -> bool:
+    """Whether a path, links and dots followed, stays inside a folder."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def open_shipped(folder: str | Path, threads: int = 1, trust: bool = False) -> tuple[Run, Shipped]:
+    """(images (B, C, H, W) to outputs (B, classes), what ship.json says), on `threads` threads of the CPU.
+
+    Raises UntrustedCodeError for code without trust, SettingError for a library of another machine, CorruptFileError
+    for a file that is not the one shipped, what the runtime raises.
+    """
+    folder = Path(folder)
+    found = read_shipped(folder)
+    refuse_code(folder, found.format, trust)
+    if found.target not in ("native", "x86-64-v3"):
+        raise SettingError(f"{folder}: was built for {found.target}, which this machine cannot run; ship it for here.")
+    check_files(folder, found)
+    return open_format(found.format, folder, found.precision, threads), found
+
+
+def refuse_code(folder: str | Path, name: str, trust: bool) -> None:
+    """Raises UntrustedCodeError for a format that is code, without trust."""
+    if name in CODE and not trust:
+        raise UntrustedCodeError(
+            f"{folder}: holds a {name} file, which is code and would be run; pass --trust if you trust it."
+        )
+
+
+def sync(paths: Iterable[Path]) -> None:
+    """Make files outlast a power cut, where the system can."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
