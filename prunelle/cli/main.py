@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from prunelle.cli.bench import bench
 from prunelle.cli.compare import compare
 from prunelle.cli.doctor import doctor
 from prunelle.cli.inspect import inspect
@@ -28,7 +29,7 @@ app = typer.Typer(
     help="Prune a network and measure the file you ship.",
     rich_markup_mode=None,
 )
-for verb in (quickstart, inspect, measure, train, prune, run, report, compare, ship, doctor):
+for verb in (quickstart, inspect, measure, train, prune, run, report, compare, ship, bench, doctor):
     app.command()(verb)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from prunelle.cli import options as o
 from prunelle.cli.show import print_json, print_pairs
 from prunelle.errors import SettingError
+from prunelle.recipes.artefacts import shipped_folder
 from prunelle.recipes.check import check_device_word, check_model_word
 from prunelle.recipes.complaint import meant
 from prunelle.ship.names import RUNTIMES
@@ -41,7 +44,12 @@ def measure(
             f"--runtime {runtime!r}: must be one of {', '.join(RUNTIMES)}{meant(runtime, RUNTIMES)}; pass one of them."
         )
     check_device_word(device)
-    check_model_word(model, weights, trust)
+    shipped = shipped_folder(model)
+    if shipped is None:
+        check_model_word(model, weights, trust)
+    else:
+        idle = {"--weights": weights, "--input": input, "--full": full or None}
+        refuse_idle(model, idle | {"--device": None if device == "cpu" else device})
     if data is not None:
         from prunelle.data.find import check_data
 
@@ -53,22 +61,17 @@ def measure(
         print_json({"plan": what, "minutes": 0.5, "disk_bytes": 0}) if json else print(what)
         return
 
-    from prunelle.recipes.measure import measure_model
+    common: dict[str, Any] = {"runtime": runtime, "batch": batch, "data": data, "data_dir": data_dir}
+    common |= {"threads": num_threads, "seed": seed, "trust": trust}
+    if shipped is not None:
+        from prunelle.recipes.measure_shipped import measure_shipped
 
-    card = measure_model(
-        model,
-        runtime=runtime,
-        batch=batch,
-        data=data,
-        weights=weights,
-        input_shape=shape,
-        data_dir=data_dir,
-        device=device,
-        threads=num_threads,
-        seed=seed,
-        trust=trust,
-        full=full,
-    ).to_json()
+        card = measure_shipped(Path(shipped), **common).to_json()
+    else:
+        from prunelle.recipes.measure import measure_model
+
+        own: dict[str, Any] = {"weights": weights, "input_shape": shape, "device": device, "full": full}
+        card = measure_model(model, **own, **common).to_json()
     if json:
         print_json(card)
     else:
@@ -76,6 +79,13 @@ def measure(
 
 
 HIDDEN = ("model", "layers", "environment", "schema_version")
+
+
+def refuse_idle(model: str, options: Mapping[str, object]) -> None:
+    """Raises SettingError for an option that would do nothing to a shipped folder."""
+    for name, value in options.items():
+        if value is not None:
+            raise SettingError(f"{name}: does nothing with {model}, which was shipped for a CPU; leave it out.")
 
 
 def told(value: object) -> str:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from prunelle.recipes.shipping import Subject
 from prunelle.seeds import generator
+from prunelle.ship.shipped import Layer
 
 CALLS = 200
 
 
-def layer_rows(what: Subject, folder: Path, staging: Path, target: str) -> list[dict[str, Any]]:
-    """A row a layer of the library in `folder`: layer, kernel, us (microseconds), dense_us, dense_macs, macs, measured,
-    theoretical.
+def layer_rows(what: Subject, folder: Path, staging: Path, target: str) -> list[Layer]:
+    """A row a layer of the library in `folder`.
 
     measured: the time of the same layer without zeros over its time, from a library of the same network whose zeros
     are filled, built and timed beside it. theoretical: multiply-adds over those whose weight is not zero.
@@ -32,16 +31,16 @@ def layer_rows(what: Subject, folder: Path, staging: Path, target: str) -> list[
     rows = []
     for layer, kernel, us, dense_macs, macs in profile_native(folder, image, CALLS):
         rows.append(
-            {
-                "layer": layer,
-                "kernel": kernel,
-                "us": us,
-                "dense_us": dense.get(layer),
-                "dense_macs": dense_macs,
-                "macs": macs,
-                "measured": dense[layer] / us if dense.get(layer) and us else None,
-                "theoretical": dense_macs / macs if macs else None,
-            }
+            Layer(
+                layer=layer,
+                kernel=kernel,
+                us=us,
+                dense_us=dense.get(layer),
+                dense_macs=dense_macs,
+                macs=macs,
+                measured=dense[layer] / us if dense.get(layer) and us else None,
+                theoretical=dense_macs / macs if macs else None,
+            )
         )
     return rows
 

@@ -28,7 +28,18 @@ from prunelle.ship.candidates import Candidate, make, make_all
 from prunelle.ship.eager import eager
 from prunelle.ship.formats import Run, load_format
 from prunelle.ship.names import AUTO, PRECISIONS
-from prunelle.ship.shipped import MANIFEST, Shipped, is_shipped, list_files, read_shipped, sync, write_shipped
+from prunelle.ship.shipped import (
+    MANIFEST,
+    Counts,
+    Held,
+    Row,
+    Shipped,
+    is_shipped,
+    list_files,
+    read_shipped,
+    sync,
+    write_shipped,
+)
 from prunelle.ship.sizes import dense_bytes
 
 EAGER = "eager"
@@ -142,15 +153,15 @@ def describe(
         data=what.data,
         files=list_files(chosen.folder),
         sizes_bytes={**sizes, "packed": by_format.get("packed"), "native": by_format.get("native")},
-        parity=chosen.parity.to_json() if chosen.parity else None,
-        counts=what.counts,
+        parity=Held(**chosen.parity.to_json()) if chosen.parity else None,
+        counts=Counts(**what.counts),
         asked=asked.to_json(),
         table=rows_of(asked, candidates, decision),
         environment=environment(),
     )
 
 
-def rows_of(asked: Asked, candidates: list[Candidate], decision: Decision | None) -> list[dict[str, Any]]:
+def rows_of(asked: Asked, candidates: list[Candidate], decision: Decision | None) -> list[Row]:
     """Eager first, then every candidate in the order of their times, those without one last."""
     rows: list[dict[str, Any]] = [{"name": one.name, **one.row()} for one in candidates]
     if decision:
@@ -159,7 +170,8 @@ def rows_of(asked: Asked, candidates: list[Candidate], decision: Decision | None
         row |= timed(decision.timings.get(row["name"]) if decision else None, asked)
         row["winner"] = decision is not None and row["name"] == decision.winner
         row["tied"] = decision is not None and row["name"] in decision.tied
-    return sorted(rows, key=lambda row: (row["name"] != EAGER, row["median_ms"] is None, row["median_ms"] or 0.0))
+    order = sorted(rows, key=lambda row: (row["name"] != EAGER, row["median_ms"] is None, row["median_ms"] or 0.0))
+    return [Row(**row) for row in order]
 
 
 def timed(timing: Timing | None, asked: Asked) -> dict[str, Any]:
@@ -190,13 +202,13 @@ def summary(found: Shipped) -> str:
     dense = found.sizes_bytes["dense_safetensors"]
     said = f"{found.model} ships as {found.format} {found.precision}, {found.size_bytes:,} bytes"
     said += f" (dense safetensors {dense:,})"
-    row = next((row for row in found.table if row.get("winner")), None)
-    if row and row["median_ms"] is not None:
+    row = next((row for row in found.table if row.winner), None)
+    if row and row.median_ms is not None:
         said += (
-            f": {row['median_ms']:.4g} ms a call, {row['ratio']:.2f} times as fast as eager PyTorch "
-            f"({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+            f": {row.median_ms:.4g} ms a call, {row.ratio:.2f} times as fast as eager PyTorch "
+            f"({row.ratio_low:.2f} to {row.ratio_high:.2f})"
         )
-    if tied := [row["name"] for row in found.table if row.get("tied")]:
+    if tied := [row.name for row in found.table if row.tied]:
         said += f"; {' and '.join(tied)} could not be told from it"
     return f"{said}. {judged(found)}"
 
@@ -207,11 +219,11 @@ def judged(found: Shipped) -> str:
     if parity is None:
         return "It was not run."
     here = f" It was judged by its build for this machine, not for {found.target}." if found.target in FOREIGN else ""
-    if parity["top1_after"] is None:
-        return f"{parity['where'][0].upper()}{parity['where'][1:]}: off by {parity['error']:.1e} of max|logit|.{here}"
+    if parity.top1_after is None or parity.top1_before is None:
+        return f"{parity.where[0].upper()}{parity.where[1:]}: off by {parity.error:.1e} of max|logit|.{here}"
     return (
-        f"On the {parity['where']}: {100 * parity['equal']:.2f} % of {parity['num_images']:,} predictions equal, "
-        f"top-1 {100 * parity['top1_before']:.2f} -> {100 * parity['top1_after']:.2f} %.{here}"
+        f"On the {parity.where}: {100 * parity.equal:.2f} % of {parity.num_images:,} predictions equal, "
+        f"top-1 {100 * parity.top1_before:.2f} -> {100 * parity.top1_after:.2f} %.{here}"
     )
 
 
@@ -223,9 +235,9 @@ def page(found: Shipped, command: str, decision: Decision | None) -> Speeds:
     return Speeds(
         f"{found.model} as {found.format} {found.precision}",
         summary(found),
-        found.table,
+        [row.model_dump() for row in found.table],
         {name.replace("_", " "): size for name, size in found.sizes_bytes.items()} | {"shipped": found.size_bytes},
-        found.layers,
+        [layer.model_dump() for layer in found.layers],
         notes,
         command,
         found.environment,

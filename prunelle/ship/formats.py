@@ -35,7 +35,7 @@ class Order:
     def calibrated(self) -> Tensor:
         """The calibration images. Raises SettingError without."""
         if self.calibration is None:
-            raise SettingError(f"{self.precision}: is fitted to images; pass --data.")
+            raise SettingError(f"--precision {self.precision}: is fitted to images; pass --data.")
         return self.calibration
 
 
@@ -156,6 +156,6 @@ TABLE = {
     "native": Format(_write_native, _open_native, "native"),
     "onnx": Format(_write_onnx, _open_onnx, "onnxruntime", ("onnx", "onnxscript", "onnxruntime")),
     "openvino": Format(_write_openvino, _open_openvino, "openvino", ("openvino",)),
-    "pt2": Format(_write_pt2, _open_pt2, "eager"),
+    "pt2": Format(_write_pt2, _open_pt2, "pt2"),
     "packed": Format(_write_packed, _open_packed, "eager"),
 }

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from prunelle.errors import CorruptFileError, ModelError, SettingError, UntrustedCodeError
+from prunelle.errors import CorruptFileError, ModelError, PrunelleError, SettingError, UntrustedCodeError
 from prunelle.files import read_sealed_json, write_sealed_json
+from prunelle.ship.first_line import first_line
 from prunelle.ship.formats import Run, open_format
 from prunelle.ship.names import CODE, FORMATS, PRECISIONS
 
@@ -19,15 +20,79 @@ MANIFEST = "ship.json"
 REPORTS = ("report.html",)
 CHUNK = 2**20
 Side = Annotated[int, Field(ge=1, le=2**20)]
+CHECKED = ConfigDict(frozen=True, extra="forbid", strict=True)
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=0, le=2**48)]
 
 
 class File(BaseModel):
     """One file of the folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = CHECKED
     size_bytes: Bytes
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Held(BaseModel):
+    """How close the file is, as `gate.Parity`."""
+
+    model_config = CHECKED
+    where: str
+    num_images: Annotated[int, Field(ge=1)]
+    error: Finite
+    equal: Finite
+    top1_before: Finite | None = None
+    top1_after: Finite | None = None
+
+
+class Counts(BaseModel):
+    """Of the model that was shipped, as in its card."""
+
+    model_config = CHECKED
+    params: Bytes
+    nnz: Bytes
+    sparsity: Finite
+    macs: Bytes | None = None
+    macs_nonzero: Bytes | None = None
+
+
+class Row(BaseModel):
+    """One candidate, or eager PyTorch, with which all were timed. Times in milliseconds, ratio to eager."""
+
+    model_config = CHECKED
+    name: str
+    format: str | None = None
+    precision: str | None = None
+    runtime: str
+    status: str
+    why: str
+    size_bytes: Bytes | None = None
+    parity: Held | None = None
+    median_ms: Finite | None = None
+    p95_ms: Finite | None = None
+    p99_ms: Finite | None = None
+    ratio: Finite | None = None
+    ratio_low: Finite | None = None
+    ratio_high: Finite | None = None
+    num_samples: int | None = None
+    batch: int
+    threads: int
+    winner: bool
+    tied: bool
+
+
+class Layer(BaseModel):
+    """One layer of a native library: microseconds, multiply-adds, and what its zeros bring beside what they could."""
+
+    model_config = CHECKED
+    layer: str
+    kernel: str
+    us: Finite
+    dense_us: Finite | None = None
+    dense_macs: int
+    macs: int
+    measured: Finite | None = None
+    theoretical: Finite | None = None
 
 
 class Shipped(BaseModel):
@@ -35,10 +100,10 @@ class Shipped(BaseModel):
 
     files: those that running needs, by name. sizes_bytes: of the same network in other forms, each by os.stat.
     asked: the command's words, by which a second start knows its own. parity: None where it could not run here.
-    table: the candidates that were tried, in rows. counts: params, nnz, sparsity, macs, macs_nonzero.
+    table: the candidates that were tried, in rows.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = CHECKED
     schema_version: Literal[1] = 1
     format: str
     precision: str
@@ -53,11 +118,11 @@ class Shipped(BaseModel):
     data: str | None = None
     files: dict[str, File]
     sizes_bytes: dict[str, Bytes | None]
-    parity: dict[str, Any] | None
-    counts: dict[str, Any]
+    parity: Held | None
+    counts: Counts
     asked: dict[str, Any]
-    table: list[dict[str, Any]] = []
-    layers: list[dict[str, Any]] = []
+    table: list[Row] = []
+    layers: list[Layer] = []
     environment: dict[str, Any]
 
     @property
@@ -137,7 +202,12 @@ def open_shipped(folder: str | Path, threads: int = 1, trust: bool = False) -> t
     if found.target not in ("native", "x86-64-v3"):
         raise SettingError(f"{folder}: was built for {found.target}, which this machine cannot run; ship it for here.")
     check_files(folder, found)
-    return open_format(found.format, folder, found.precision, threads), found
+    try:
+        return open_format(found.format, folder, found.precision, threads), found
+    except PrunelleError:
+        raise
+    except Exception as error:  # of a runtime, which may be of another version than the one that wrote
+        raise CorruptFileError(f"{folder}: cannot be opened ({first_line(error)}); ship it anew.") from error
 
 
 def refuse_code(folder: str | Path, name: str, trust: bool) -> None:
