@@ -1,4 +1,4 @@
-"""MODEL, as users write it everywhere: a name, timm:NAME, file.py:factory or a saved folder."""
+"""MODEL, as users write it everywhere: a name, timm:NAME, file.py:factory, a saved folder or a packed file."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunelle.data.task import Preprocessing, Task
 from prunelle.errors import ModelError, SettingError, WeightsError
 from prunelle.graph.cuts import Cuts
 from prunelle.models.load import build, default_shape
 from prunelle.models.names import TABLE, Shape, first_line
-from prunelle.models.save import Builder, is_saved, load, read_folder
+from prunelle.models.packed.magic import is_packed
+from prunelle.models.packed.model import read_packed
+from prunelle.models.save import Builder, Manifest, is_saved, read_folder, rebuild
 from prunelle.models.weights import fit_weights_, read_weights
 from prunelle.seeds import derive
 
@@ -41,12 +43,12 @@ def open_model(
 ) -> OpenedModel:
     """Build or load the model that `spec` means.
 
-    weights: a file for a spec that is no folder; without it the weights are random, drawn from `seed`. input_shape:
-    (C, H, W), num_classes: None keeps what the model was made for. Raises ModelError, WeightsError,
+    weights: a file for a spec that has none of its own; without it the weights are random, drawn from `seed`.
+    input_shape: (C, H, W), num_classes: None keeps what the model was made for. Raises ModelError, WeightsError,
     CorruptFileError, UntrustedCodeError, MissingExtraError, SettingError.
     """
-    if Path(spec).is_dir():
-        return open_folder(spec, weights, trust)
+    if Path(spec).is_dir() or is_packed(spec):
+        return open_saved(spec, weights, trust)
     shape = input_shape or default_shape(spec)
     classes = num_classes or (TABLE[spec].num_classes if spec in TABLE else None)
     with torch.random.fork_rng(devices=[]):
@@ -60,22 +62,28 @@ def open_model(
     return OpenedModel(model.eval(), builder, Cuts(), None, (), shape)
 
 
-def open_folder(folder: str, weights: str | Path | None, trust: bool) -> OpenedModel:
-    """A saved folder, or an experiment's folder, which holds its chosen model."""
+def open_saved(path: str, weights: str | Path | None, trust: bool) -> OpenedModel:
+    """A saved folder, an experiment's folder, which holds its chosen model, or a packed file."""
     if weights is not None:
-        raise SettingError(f"--weights {weights}: {folder} has weights of its own; pass one of the two.")
-    if not is_saved(folder):
-        raise ModelError(f"{folder}: holds no model.json; give a folder that prunelle saved a model in, or a name.")
-    manifest, _ = read_folder(folder)
+        raise SettingError(f"--weights {weights}: {path} has weights of its own; pass one of the two.")
+    manifest, tensors = read_saved(path)
     shape = tuple(manifest.builder.input_shape) if manifest.builder else None
     return OpenedModel(
-        load(folder, trust=trust),
+        rebuild(path, manifest, tensors, None, trust),
         manifest.builder,
         manifest.cuts,
         manifest.preprocess(),
         tuple(manifest.class_names),
         shape,  # type: ignore[arg-type]
     )
+
+
+def read_saved(path: str) -> tuple[Manifest, dict[str, Tensor]]:
+    if not Path(path).is_dir():
+        return read_packed(path)
+    if not is_saved(path):
+        raise ModelError(f"{path}: holds no model.json; give a folder that prunelle saved a model in, or a name.")
+    return read_folder(path)
 
 
 def outputs(model: nn.Module, spec: str, shape: Shape) -> int:

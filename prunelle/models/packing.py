@@ -23,16 +23,11 @@ def pack(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[
     """
     stored: dict[str, Tensor] = {}
     packed: dict[str, list[int]] = {}
-    aliases: dict[str, str] = {}
-    first: dict[tuple, str] = {}
+    aliases = aliases_of(tensors)
     for name, tensor in tensors.items():
-        plain = tensor.detach().cpu()
-        key = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
-        if tensor.numel() and key in first:
-            aliases[name] = first[key]
+        if name in aliases:
             continue
-        first[key] = name
-        plain = plain.contiguous()
+        plain = tensor.detach().cpu().contiguous()
         kept = nonzero_bits(plain)
         if kept is not None and kept.numel() / 8 + int(kept.sum()) * plain.itemsize < plain.numel() * plain.itemsize:
             stored[f"bits:{name}"] = torch.from_numpy(np.packbits(kept.numpy(), bitorder="little"))
@@ -41,6 +36,19 @@ def pack(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[
         else:
             stored[name] = plain.clone()
     return stored, packed, aliases
+
+
+def aliases_of(tensors: dict[str, Tensor]) -> dict[str, str]:
+    """Names of tensors that share their whole storage with one before -> the name of that one."""
+    aliases: dict[str, str] = {}
+    first: dict[tuple, str] = {}
+    for name, tensor in tensors.items():
+        key = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+        if tensor.numel() and key in first:
+            aliases[name] = first[key]
+        else:
+            first[key] = name
+    return aliases
 
 
 def nonzero_bits(tensor: Tensor) -> Tensor | None:
@@ -58,6 +66,12 @@ def unpack(stored: dict[str, Tensor], packed: dict[str, list[int]], aliases: dic
         if bits is None or values is None:
             raise CorruptFileError(f"model.safetensors: the bits or values of {name} are missing.")
         found[name] = scatter(name, bits, values, shape)
+    return with_aliases(found, aliases)
+
+
+def with_aliases(tensors: dict[str, Tensor], aliases: dict[str, str]) -> dict[str, Tensor]:
+    """The tensors and their other names. Raises CorruptFileError for a name of nothing."""
+    found = dict(tensors)
     for name, original in aliases.items():
         if original not in found:
             raise CorruptFileError(f"model.json: {name} shares the storage of {original}, which is not stored.")

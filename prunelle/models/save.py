@@ -190,7 +190,11 @@ def standing(folder: Path, weights: bytes) -> tuple[Path, Manifest]:
 
 def read_manifest_file(path: Path) -> Manifest:
     """model.json, its seal and every field checked. Raises CorruptFileError."""
-    values = read_sealed_json(path)
+    return checked_manifest(read_sealed_json(path), path)
+
+
+def checked_manifest(values: dict, path: Path) -> Manifest:
+    """Every field checked. path: named in errors. Raises CorruptFileError."""
     try:
         manifest = Manifest.model_validate(values)
         manifest.preprocess()
@@ -211,6 +215,13 @@ def load(folder: str | Path, model: nn.Module | None = None, *, trust: bool = Fa
     UntrustedCodeError, ModelError, WeightsError, ShapeError.
     """
     manifest, tensors = read_folder(folder)
+    return rebuild(folder, manifest, tensors, model, trust)
+
+
+def rebuild(
+    folder: str | Path, manifest: Manifest, tensors: dict[str, Tensor], model: nn.Module | None, trust: bool
+) -> nn.Module:
+    """The model of a manifest and its tensors; otherwise as `load`."""
     if model is None:
         if manifest.builder is None:
             raise ModelError(f"{folder}: was saved from a module of yours; pass that module: load(folder, model=...).")

@@ -1,0 +1,1 @@
+"""The small file: one network in one file, near the entropy of its weights, bit for bit."""
