@@ -31,9 +31,8 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable .[demo]
 	touch $@
 
-# openvino without its extra's nncf, which only quantization needs.
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable .[demo,dev,onnx,vision] openvino
+	$(PIP) --editable .[demo,dev,onnx,openvino,compiler,vision]
 	touch $@ $(VENV)/.demo
 
 clean:

@@ -31,7 +31,7 @@ OPTIONAL = {
     "onnxscript": ("ship/onnx.py",),
     "onnxruntime": ("ship/onnx.py",),
     "openvino": ("ship/openvino.py",),
-    "nncf": ("ship/openvino.py",),
+    "nncf": ("ship/nncf_int8.py",),
     "timm": ("models/timm_zoo.py",),
     "torchvision": ("models/timm_zoo.py",),
     "ray": ("engines/ray.py",),
