@@ -7,14 +7,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from prunelle.errors import RunConflictError, WorkError
+from prunelle.errors import LimitError, RunConflictError, WorkError
 from prunelle.files import disk_error, make_folder, sync_folder
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import Timing
@@ -43,6 +43,8 @@ from prunelle.ship.shipped import (
 from prunelle.ship.sizes import dense_bytes
 
 EAGER = "eager"
+MOST_PACKED = 1_000_000
+"""Nonzero weights; packing them takes some ten seconds."""
 FOREIGN = ("aarch64-linux", "wasm32-wasi")
 
 
@@ -68,7 +70,9 @@ def ship_model(
         return told(refuse_other(out, asked, what), out)
     with staged(out) as staging:
         sizes = sizes_before(asked.model, what, staging)
-        candidates = made(asked, what, staging, sizes["dense_safetensors"])
+        dense = sizes["dense_safetensors"]
+        assert dense is not None
+        candidates = made(asked, what, staging, dense)
         fit = [one for one in candidates if one.status == "fit"]
         if not fit:
             reasons = "; ".join(one.why.rstrip(".") for one in candidates)
@@ -115,15 +119,21 @@ def over(run: Run, images: tuple[Tensor, ...]) -> Callable[[], Tensor]:
     return lambda: run(next(turns))
 
 
-def sizes_before(model: str, what: Subject, staging: Path) -> dict[str, int]:
-    """Bytes of the dense weights as safetensors, and of the saved folder."""
+def sizes_before(model: str, what: Subject, staging: Path) -> dict[str, int | None]:
+    """Bytes of the dense weights as safetensors, of the saved folder, and packed, where that takes seconds."""
     if is_folder(model) and is_saved(model):
         saved = size_bytes(model)
     else:
         opened = what.opened
         save(opened.model, staging / "saved", builder=opened.builder, cuts=opened.cuts)
         saved = size_bytes(staging / "saved")
-    return {"dense_safetensors": dense_bytes(what.opened.model, staging), "saved_folder": saved}
+    packed = None
+    if what.counts["nnz"] <= MOST_PACKED:
+        with suppress(LimitError):
+            make_folder(staging / "packed")
+            load_format("packed").write(what.order, staging / "packed")
+            packed = sum(file.size_bytes for file in list_files(staging / "packed").values())
+    return {"dense_safetensors": dense_bytes(what.opened.model, staging), "saved_folder": saved, "packed": packed}
 
 
 def describe(
@@ -132,13 +142,13 @@ def describe(
     chosen: Candidate,
     candidates: list[Candidate],
     decision: Decision | None,
-    sizes: Mapping[str, int],
+    sizes: Mapping[str, int | None],
 ) -> Shipped:
     """ship.json of the chosen one, without layers."""
-    by_format = {one.format: one.size_bytes for one in candidates if one.status == "fit" and one.precision == "fp32"}
-    if chosen.format in ("native", "packed"):
-        by_format[chosen.format] = chosen.size_bytes
-    preprocessing = what.order.preprocessing
+    built = {one.format: one.size_bytes for one in candidates if one.status == "fit" and one.precision == "fp32"}
+    if chosen.format == "native":
+        built["native"] = chosen.size_bytes
+    preprocessing, small = what.order.preprocessing, chosen.format == "packed"
     return Shipped(
         format=chosen.format,
         precision=chosen.precision,
@@ -152,7 +162,7 @@ def describe(
         class_names=list(what.class_names),
         data=what.data,
         files=list_files(chosen.folder),
-        sizes_bytes={**sizes, "packed": by_format.get("packed"), "native": by_format.get("native")},
+        sizes_bytes={**sizes, "native": built.get("native"), **({"packed": chosen.size_bytes} if small else {})},
         parity=Held(**chosen.parity.to_json()) if chosen.parity else None,
         counts=Counts(**what.counts),
         asked=asked.to_json(),
@@ -199,7 +209,7 @@ def told(found: Shipped, out: Path) -> dict[str, Any]:
 
 def summary(found: Shipped) -> str:
     """What was shipped, in a sentence or two."""
-    dense = found.sizes_bytes["dense_safetensors"]
+    dense = found.sizes_bytes.get("dense_safetensors") or 0
     said = f"{found.model} ships as {found.format} {found.precision}, {found.size_bytes:,} bytes"
     said += f" (dense safetensors {dense:,})"
     row = next((row for row in found.table if row.winner), None)

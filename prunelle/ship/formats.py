@@ -41,11 +41,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Format:
-    """write: an order into an empty folder. open: (folder, precision, threads) -> images to outputs. runtime: the word
+    """write: an order into an empty folder. open: (folder, precision, threads, trust) -> images to outputs. runtime: the word
     for what runs it. packages: which must be installed."""
 
     write: Callable[[Order, Path], None]
-    open: Callable[[Path, str, int], Run]
+    open: Callable[[Path, str, int, bool], Run]
     runtime: str
     packages: tuple[str, ...] = ()
 
@@ -66,10 +66,13 @@ def check_precision(name: str, precision: str) -> None:
         )
 
 
-def open_format(name: str, folder: Path, precision: str, threads: int) -> Run:
-    """A function from CPU images (B, C, H, W) to outputs that runs the files in `folder`, code included: whoever
-    calls this trusts them. Raises what the runtime raises."""
-    return load_format(name).open(folder, precision, threads)
+def open_format(name: str, folder: Path, precision: str, threads: int, trust: bool = False) -> Run:
+    """A function from CPU images (B, C, H, W) to outputs that runs the files in `folder`, native and .pt2 code
+    included: whoever calls this trusts them. trust: of a packed model, allow a builder that is a user's file.
+
+    Raises what the runtime raises.
+    """
+    return load_format(name).open(folder, precision, threads, trust)
 
 
 def _write_native(order: Order, folder: Path) -> None:
@@ -86,7 +89,7 @@ def _write_native(order: Order, folder: Path) -> None:
     )
 
 
-def _open_native(folder: Path, precision: str, threads: int) -> Run:
+def _open_native(folder: Path, precision: str, threads: int, trust: bool) -> Run:
     from prunelle.ship.native import load_native
 
     return load_native(folder)
@@ -103,7 +106,7 @@ def _write_onnx(order: Order, folder: Path) -> None:
     atomic_write(folder / "model.onnx", file)
 
 
-def _open_onnx(folder: Path, precision: str, threads: int) -> Run:
+def _open_onnx(folder: Path, precision: str, threads: int, trust: bool) -> Run:
     from prunelle.ship.onnx import session
 
     return session(read_bytes(folder / "model.onnx"), threads)
@@ -116,7 +119,7 @@ def _write_openvino(order: Order, folder: Path) -> None:
     write_openvino(order.model, order.example, folder, precision=order.precision, calibration=calibration)
 
 
-def _open_openvino(folder: Path, precision: str, threads: int) -> Run:
+def _open_openvino(folder: Path, precision: str, threads: int, trust: bool) -> Run:
     from prunelle.ship.openvino import open_openvino
 
     return open_openvino(folder, threads, precision=precision)
@@ -128,7 +131,7 @@ def _write_pt2(order: Order, folder: Path) -> None:
     write_pt2(order.model, order.example, folder / "model.pt2")
 
 
-def _open_pt2(folder: Path, precision: str, threads: int) -> Run:
+def _open_pt2(folder: Path, precision: str, threads: int, trust: bool) -> Run:
     from prunelle.ship.exported import open_pt2
 
     return open_pt2(folder / "model.pt2", trust=True)
@@ -140,7 +143,7 @@ def _write_packed(order: Order, folder: Path) -> None:
     write_packed(order.model, folder / "model.prn", preprocessing=order.preprocessing, **(order.more or {}))
 
 
-def _open_packed(folder: Path, precision: str, threads: int) -> Run:
+def _open_packed(folder: Path, precision: str, threads: int, trust: bool) -> Run:
     import torch
 
     from prunelle.models.open import open_model
@@ -149,7 +152,7 @@ def _open_packed(folder: Path, precision: str, threads: int) -> Run:
     files = sorted(folder.glob("model.*"))
     if len(files) != 1:
         raise CorruptFileError(f"{folder}: holds {len(files)} packed files, must hold one; ship it anew.")
-    return eager(open_model(str(files[0])).model, torch.empty(0), threads)
+    return eager(open_model(str(files[0]), trust=trust).model, torch.empty(0), threads)
 
 
 TABLE = {

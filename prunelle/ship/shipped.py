@@ -203,7 +203,7 @@ def open_shipped(folder: str | Path, threads: int = 1, trust: bool = False) -> t
         raise SettingError(f"{folder}: was built for {found.target}, which this machine cannot run; ship it for here.")
     check_files(folder, found)
     try:
-        return open_format(found.format, folder, found.precision, threads), found
+        return open_format(found.format, folder, found.precision, threads, trust), found
     except PrunelleError:
         raise
     except Exception as error:  # of a runtime, which may be of another version than the one that wrote
