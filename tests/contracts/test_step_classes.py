@@ -19,6 +19,8 @@ from prunelle.prune.group_sparse import GroupSparse
 from prunelle.prune.latency_steps import PruneToLatency
 from prunelle.prune.latency_target import Target
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
+from prunelle.quantize.ptq import Dynamic, PostTrainingStatic, QuantizeWeights
+from prunelle.quantize.qat import QuantizationAwareTraining
 from prunelle.runs import Run
 from prunelle.ship.eager import eager
 from prunelle.steps import Chain
@@ -41,9 +43,13 @@ EXAMPLES = {
     ),
     GroupSparse: GroupSparse(0.1, SETTINGS),
     PruneToLatency: PruneToLatency(Target(ms=1e6), eager, seconds=0.01),  # fast enough: what is cut depends on times
+    QuantizeWeights: QuantizeWeights(4),
+    PostTrainingStatic: PostTrainingStatic(),
+    Dynamic: Dynamic(),
+    QuantizationAwareTraining: QuantizationAwareTraining(4, SETTINGS, bits_activations=8),
     Chain: Chain((PruneWeights(0.5), Retrain(SETTINGS), PruneWeights(0.8, name="again"), Retrain(SETTINGS, "more"))),
 }
-STILL = {PruneWeights, RemoveBlocks, PruneChannels, PruneToLatency}
+STILL = {PruneWeights, RemoveBlocks, PruneChannels, PruneToLatency, QuantizeWeights, PostTrainingStatic, Dynamic}
 """Those that do not train."""
 ROOMS = ("steps", "train", "prune", "quantize", "tickets", "classwise", "anytime")
 
