@@ -77,4 +77,6 @@ class Reader:
     def finish(self) -> None:
         """Raises CorruptFileError when bytes are left over."""
         if self.at < len(self.raw):
-            raise CorruptFileError(f"packed file: {len(self.raw) - self.at} bytes are left behind the last weight.")
+            raise CorruptFileError(
+                f"packed file: {len(self.raw) - self.at} bytes are left behind the last weight; take a fresh copy."
+            )

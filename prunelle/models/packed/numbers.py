@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from prunelle.errors import CorruptFileError
+from prunelle.models.packed.small_matrix import CODE
 
 BITS = {torch.float16: torch.int16, torch.bfloat16: torch.int16, torch.float32: torch.int32}
 BITS |= {torch.float64: torch.int64}
@@ -88,28 +89,33 @@ def as_grid(matrix: Tensor, kept: Tensor) -> Coded | None:
     float32."""
     if matrix.dtype != torch.float32 or not bool(matrix.isfinite().all()) or not bool(kept.any()):
         return None
-    scales = torch.zeros(len(matrix))
-    codes = torch.zeros_like(matrix, dtype=torch.int64)
-    for row in kept.any(1).nonzero().view(-1).tolist():
-        scale = grid_of(matrix[row], kept[row])
+    numbers, used = matrix.numpy(), kept.numpy()
+    scales = np.zeros(len(numbers), dtype=np.float32)
+    codes = np.zeros(numbers.shape, dtype=np.int64)
+    ends = np.arange(1, MOST_STEPS + 1)
+    first = ends
+    for row in np.flatnonzero(used.any(1)):
+        scale = grid_of(numbers[row], used[row], first)
+        scale = grid_of(numbers[row], used[row], ends) if scale is None else scale
         if scale is None:
             return None
-        scales[row], codes[row] = scale, (matrix[row] / scale).round().long()
-    end = int(codes.abs().max())
-    signed = torch.where(codes > 0, codes + end, codes + end + 1)
-    return Coded("grid", scales, torch.where(kept, signed, 0).short().numpy(), 2 * end)
+        scales[row], codes[row] = scale, np.rint(numbers[row] / scale)
+        first = np.abs(codes[row]).max(keepdims=True)  # most rows end alike
+    end = int(np.abs(codes).max())
+    signed = np.where(used, np.where(codes > 0, codes + end, codes + end + 1), 0)
+    return Coded("grid", torch.from_numpy(scales), signed.astype(CODE), 2 * end)
 
 
-def grid_of(row: Tensor, kept: Tensor) -> Tensor | None:
-    """The coarsest scale () of which every number is a multiple, guessed from the largest one to the last bits."""
-    largest = row.abs().max()
-    guesses = (largest / torch.arange(1, MOST_STEPS + 1)).view(torch.int32)[:, None] + torch.tensor([0, 1, -1, 2, -2])
-    guesses = guesses.view(-1).clamp(min=1).view(torch.float32)
-    few = row[kept][:FIRST_LOOK]
-    passing = ((few / guesses[:, None]).round() * guesses[:, None] == few).all(1)
+def grid_of(row: np.ndarray, used: np.ndarray, ends: np.ndarray) -> np.float32 | None:
+    """The scale of which every number is a whole multiple, the largest one of `ends` times; guessed from the largest
+    to the last bits. None where there is none."""
+    guesses = (np.abs(row).max() / ends.astype(np.float32)).view(np.int32)[:, None] + np.array([0, 1, -1, 2, -2])
+    guesses = guesses.ravel().clip(min=1).astype(np.int32).view(np.float32)
+    few = row[used][:FIRST_LOOK]
+    passing = (np.rint(few / guesses[:, None]) * guesses[:, None] == few).all(1)
     for guess in guesses[passing]:
-        steps = (row / guess).round()
-        if bool(((steps * guess == row) & ((steps != 0) == kept)).all()) and int(steps.abs().max()) <= MOST_STEPS:
+        steps = np.rint(row / guess)
+        if ((steps * guess == row) & ((steps != 0) == used)).all() and np.abs(steps).max() <= MOST_STEPS:
             return guess
     return None
 
