@@ -18,6 +18,8 @@ from prunelle.recipes.settings import (
     GroupSparseStage,
     LatencyStage,
     PruneStage,
+    QatStage,
+    QuantizeStage,
     Recipe,
     RetrainStage,
     Training,
@@ -32,6 +34,8 @@ STAGES: Mapping[str, type[BaseModel]] = {
     "group_sparse": GroupSparseStage,
     "latency": LatencyStage,
     "blocks": BlocksStage,
+    "quantize": QuantizeStage,
+    "qat": QatStage,
 }
 HOLDERS: Mapping[str, type[BaseModel]] = {"cells": Cell, "dense": Training, "training": Training, **STAGES}
 """Which settings stand below a word of a place; pydantic puts a stage's kind into the place."""

@@ -16,6 +16,8 @@ Sparsity = Annotated[Number, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 NumRounds = Annotated[int, Field(strict=True, ge=1, le=1_000)]
 NumSeeds = Annotated[int, Field(strict=True, ge=1, le=1_000)]
+Bits = Annotated[int, Field(strict=True, ge=2, le=8)]
+Flag = Annotated[bool, Field(strict=True)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 Word = Annotated[str, Field(min_length=1, max_length=4096)]
 ScoreWord = Literal["magnitude", "random", "magnitude_times_gradient"]
@@ -189,6 +191,23 @@ class BlocksStage(Frozen):
         return self
 
 
+class QuantizeStage(Frozen):
+    """Round all prunable weights. See quantize.ptq.QuantizeWeights."""
+
+    kind: Literal["quantize"] = "quantize"
+    bits: Bits = 8
+    per_channel: Flag = True
+
+
+class QatStage(Frozen):
+    """Train with weights rounded in every forward pass. See quantize.qat.QuantizationAwareTraining."""
+
+    kind: Literal["qat"] = "qat"
+    bits: Bits
+    per_channel: Flag = True
+    training: Training
+
+
 Stage = Annotated[
     PruneStage
     | RetrainStage
@@ -197,7 +216,9 @@ Stage = Annotated[
     | GradualChannelsStage
     | LatencyStage
     | GroupSparseStage
-    | BlocksStage,
+    | BlocksStage
+    | QuantizeStage
+    | QatStage,
     Field(discriminator="kind"),
 ]
 

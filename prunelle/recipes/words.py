@@ -33,6 +33,8 @@ from prunelle.prune.statistics import Score
 from prunelle.prune.unit_scores import RowScore
 from prunelle.prune.weight_shares import by_cost as by_cost_of_weights
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
+from prunelle.quantize.ptq import QuantizeWeights
+from prunelle.quantize.qat import QuantizationAwareTraining
 from prunelle.recipes.settings import (
     BlocksStage,
     ChannelsStage,
@@ -41,6 +43,8 @@ from prunelle.recipes.settings import (
     GroupSparseStage,
     LatencyStage,
     PruneStage,
+    QatStage,
+    QuantizeStage,
     RetrainStage,
     Stage,
     Training,
@@ -132,6 +136,11 @@ def step(stage: Stage, name: str, dense: nn.Module, checkpoint_seconds: float) -
         return GroupSparse(stage.strength, settings, stage.skip, name)
     if isinstance(stage, BlocksStage):
         return RemoveBlocks(stage.macs, stage.num, repairs=tuple(REPAIRS[word] for word in stage.repair), name=name)
+    if isinstance(stage, QuantizeStage):
+        return QuantizeWeights(stage.bits, stage.per_channel, name=name)
+    if isinstance(stage, QatStage):
+        settings = train_settings(stage.training, checkpoint_seconds, dense)
+        return QuantizationAwareTraining(stage.bits, settings, per_channel=stage.per_channel, name=name)
     assert isinstance(stage, GradualStage)
     return PruneGradually(
         sparsity=stage.sparsity,

@@ -12,6 +12,8 @@ from prunelle.recipes.settings import (
     GroupSparseStage,
     LatencyStage,
     PruneStage,
+    QatStage,
+    QuantizeStage,
     Recipe,
     RetrainStage,
     Training,
@@ -30,6 +32,8 @@ VALID: dict[type[BaseModel], dict[str, Any]] = {
     LatencyStage: {"ratio": 0.5},
     GroupSparseStage: {"strength": 0.1, "training": TRAINING},
     BlocksStage: {"num": 2},
+    QuantizeStage: {"bits": 4},
+    QatStage: {"bits": 4, "training": TRAINING},
     Cell: {"label": "a", "model": "lenet5", "data": "digits"},
     Recipe: {"name": "a", "cells": [{"label": "a", "model": "lenet5", "data": "digits"}], "seeds": [0]},
 }
@@ -98,6 +102,11 @@ def test_a_sparsity_lies_in_0_to_1(sparsity: object) -> None:
         (BlocksStage, {}),
         (BlocksStage, {"num": 1, "macs": 0.5}),
         (BlocksStage, {"num": 0}),
+        (QuantizeStage, {"bits": 1}),
+        (QuantizeStage, {"bits": 9}),
+        (QuantizeStage, {"bits": 4.0}),
+        (QuantizeStage, {"per_channel": 1}),
+        (QatStage, {"bits": 4}),
     ],
 )
 def test_impossible_cuts_are_refused(kind: type[BaseModel], values: dict) -> None:

@@ -16,6 +16,8 @@ from prunelle.prune.latency_steps import PruneToLatency
 from prunelle.prune.latency_target import Target
 from prunelle.prune.select import per_layer
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
+from prunelle.quantize.ptq import QuantizeWeights
+from prunelle.quantize.qat import QuantizationAwareTraining
 from prunelle.recipes.settings import (
     BlocksStage,
     ChannelsStage,
@@ -24,6 +26,8 @@ from prunelle.recipes.settings import (
     GroupSparseStage,
     LatencyStage,
     PruneStage,
+    QatStage,
+    QuantizeStage,
     RetrainStage,
     ScopeWord,
     ScoreWord,
@@ -136,6 +140,15 @@ def test_stages_that_cut_become_steps() -> None:
 
     blocks = step(BlocksStage(macs=0.25, repair=()), "3", TEACHER, 20.0)
     assert blocks == RemoveBlocks(macs=0.25, repairs=(), name="3")
+
+
+def test_stages_that_quantize_become_steps() -> None:
+    rounded = step(QuantizeStage(bits=4, per_channel=False), "0-quantize", TEACHER, 20.0)
+    assert rounded == QuantizeWeights(4, per_channel=False, name="0-quantize")
+    learnt = step(QatStage(bits=3, per_channel=False, training=Training(epochs=2, distill=0.5)), "1", TEACHER, 20.0)
+    assert isinstance(learnt, QuantizationAwareTraining)
+    assert learnt == QuantizationAwareTraining(3, learnt.settings, per_channel=False, name="1")
+    assert learnt.settings.teacher is not None and learnt.settings.epochs == 2
 
 
 def test_each_score_takes_what_pruning_gives_it() -> None:
