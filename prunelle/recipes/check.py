@@ -12,6 +12,7 @@ from prunelle.data.names import SOURCES
 from prunelle.errors import ModelError, RunConflictError, SettingError, WeightsError
 from prunelle.files import read_sealed_json
 from prunelle.models.names import Shape, check_spec
+from prunelle.models.packed.magic import is_packed
 from prunelle.recipes.settings import Recipe
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def check_model_word(model: str, weights: str | None, trust: bool) -> None:
             raise SettingError(f"--weights {weights}: {model} has weights of its own; pass one of the two.")
         if not any(os.path.isfile(os.path.join(model, name)) for name in ("model.json", "model.json.next")):
             raise ModelError(f"{model}: holds no model.json; give a folder that prunelle saved a model in, or a name.")
+        return
+    if model and is_packed(model):
+        if weights is not None:
+            raise SettingError(f"--weights {weights}: {model} has weights of its own; pass one of the two.")
         return
     check_spec(model, trust)
     if weights is not None and not os.path.isfile(weights):
