@@ -1,0 +1,206 @@
+"""Fewer operations for the same result: batch norm into weights, steps behind what makes their input, channels that are
+always zero or that nobody reads dropped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from prunelle.ship.c.ops import (
+    ZERO,
+    Activate,
+    AddMaps,
+    Affine,
+    Conv,
+    Flatten,
+    Linear,
+    Load,
+    MapEach,
+    Maps,
+    Mean,
+    MulMaps,
+    Op,
+    Pool,
+    Program,
+    Vector,
+    VectorEach,
+    read_maps,
+    read_vectors,
+)
+
+KEEP_ZERO = {"relu", "silu", "tanh", "hardswish", "gelu", "gelu_tanh", "leaky"}
+
+
+def fuse(program: Program) -> Program:
+    """The program with every fusion done; the one given stays as it was only in what it computes."""
+    ops = merge_strides(program.ops)
+    ops = join_vectors(join_maps(ops))
+    for op in ops:
+        if isinstance(op, Conv | Linear):
+            fold_(op)
+    ops = drop_zeros(ops)
+    return replace(program, ops=drop_unread(ops, program.output))
+
+
+def numbers(out: Maps) -> list[int]:
+    return list(range(out.first, out.first + out.count))
+
+
+def merge_strides(ops: list[Op]) -> list[Op]:
+    """Rows taken with a stride and then columns: one operation."""
+    kept: list[Op] = []
+    readers = map_readers(ops)
+    for op in ops:
+        last = kept[-1] if kept else None
+        both = isinstance(op, Pool) and isinstance(last, Pool) and op.kernel == last.kernel == (1, 1)
+        if both and op.x == numbers(last.out) and all(len(readers[n]) == 1 for n in op.x):  # type: ignore[union-attr]
+            a, b = last.stride, op.stride  # type: ignore[union-attr]
+            kept[-1] = replace(op, x=last.x, stride=(a[0] * b[0], a[1] * b[1]))  # type: ignore[union-attr, arg-type]
+        else:
+            kept.append(op)
+    return kept
+
+
+def map_readers(ops: list[Op]) -> dict[int, list[Op]]:
+    """Channel -> the operations that read it."""
+    found: dict[int, list[Op]] = {}
+    for op in ops:
+        for channel in set(read_maps(op)):
+            found.setdefault(channel, []).append(op)
+    return found
+
+
+def join_maps(ops: list[Op]) -> list[Op]:
+    """Steps on whole maps move behind the operation that makes the map, where nobody else reads it. That operation
+    moves to the place of the steps: all they read stands there."""
+    kept: list[Op] = []
+    for op in ops:
+        if isinstance(op, MapEach):
+            # What later operations read is not known yet, so readers are looked up in the whole list.
+            maker, sides = find_maker(kept, op, ops)
+            if maker is not None:
+                kept.remove(maker)
+                steps = [*maker.steps, *op.steps]
+                if sides is not None:
+                    steps = [*maker.steps, AddMaps(sides), *op.steps[1:]]
+                op = replace(maker, out=op.out, steps=steps, name=maker.name)
+        kept.append(op)
+    return kept
+
+
+def find_maker(kept: list[Op], op: MapEach, ops: list[Op]) -> tuple[Conv | MapEach | Pool | None, list[int] | None]:
+    """The last operation that makes all that `op` works on and nothing else, read by nobody else. The second value:
+    what is to be added instead, where the sum's second addend is the one that can take the step."""
+    choices: list[tuple[list[int], list[int] | None]] = [(op.x, None)]
+    if op.steps and isinstance(op.steps[0], AddMaps):
+        choices.append((op.steps[0].other, op.x))
+    for wanted, instead in choices:
+        for maker in reversed(kept):
+            if isinstance(maker, Conv | MapEach | Pool) and numbers(maker.out) == wanted:
+                alone = sum(len(set(read_maps(o)) & set(wanted)) > 0 for o in ops) == 1
+                later = instead is None or not set(instead) & set(wanted)
+                twice = instead is None and any(
+                    isinstance(s, AddMaps | MulMaps) and set(s.other) & set(wanted) for s in op.steps
+                )
+                if alone and later and not twice:
+                    return maker, instead
+    return None, None
+
+
+def join_vectors(ops: list[Op]) -> list[Op]:
+    """The same for vectors."""
+    kept: list[Op] = []
+    for op in ops:
+        if isinstance(op, VectorEach):
+            maker = next((o for o in kept if isinstance(o, Linear | VectorEach) and o.out is op.x), None)
+            alone = sum(op.x in read_vectors(o) for o in ops) == 1
+            if maker is not None and alone and [op.x for s in op.steps if getattr(s, "other", None) is op.x] == []:
+                kept.remove(maker)
+                op = replace(maker, out=op.out, steps=[*maker.steps, *op.steps])
+        kept.append(op)
+    return kept
+
+
+def fold_(op: Conv | Linear) -> None:
+    """Scales and shifts that follow at once go into weights and bias."""
+    while op.steps and isinstance(op.steps[0], Affine):
+        first = op.steps.pop(0)
+        assert isinstance(first, Affine)
+        op.weight = op.weight * first.scale.reshape(-1, *[1] * (op.weight.ndim - 1))
+        op.bias = op.bias * first.scale + first.shift
+
+
+def drop_zeros(ops: list[Op]) -> list[Op]:
+    """Channels that come out zero whatever the image are read as the channel of zeros."""
+    zeros: set[int] = set()
+    for op in ops:
+        forget_(op, zeros)
+        if isinstance(op, Conv):
+            zeros |= {op.out.first + i for i in range(op.out.count) if always_zero(op, i)}
+    return ops
+
+
+def forget_(op: Op, zeros: set[int]) -> None:
+    if isinstance(op, Conv | MapEach | Pool | Mean | Flatten):
+        op.x = [ZERO if n in zeros else n for n in op.x]
+    for step in getattr(op, "steps", []):
+        if isinstance(step, AddMaps | MulMaps):
+            step.other = [ZERO if n in zeros else n for n in step.other]
+
+
+def always_zero(op: Conv, channel: int) -> bool:
+    if op.bias[channel] != 0:
+        return False
+    inputs = op.weight.shape[1]
+    first = channel // (len(op.weight) // op.groups) * inputs
+    live = [bool(np.any(op.weight[channel, i])) and op.x[first + i] != ZERO for i in range(inputs)]
+    if any(live):
+        return False
+    for step in op.steps:
+        if isinstance(step, Activate):
+            keeps = step.kind in KEEP_ZERO or (step.kind == "clamp" and step.low <= 0 <= step.high)
+            if not keeps:
+                return False
+        elif not isinstance(step, AddMaps) or step.other[channel] != ZERO:
+            return False
+    return True
+
+
+def drop_unread(ops: list[Op], output: Vector) -> list[Op]:
+    """Without operations that nobody reads, and inputs of weights that are zero throughout."""
+    kept: list[Op] = []
+    maps: set[int] = set()
+    vectors: set[int] = {id(output)}
+    for op in reversed(ops):
+        if isinstance(op.out, Maps):
+            needed = isinstance(op, Load) or any(n in maps for n in numbers(op.out))
+        else:
+            needed = id(op.out) in vectors
+        if needed:
+            kept.append(op)
+            maps |= set(really_read(op, maps))
+            vectors |= {id(v) for v in read_vectors(op)}
+    return kept[::-1]
+
+
+def really_read(op: Op, wanted: set[int]) -> list[int]:
+    """Channels that an operation reads for those of its outputs that somebody reads."""
+    if not isinstance(op, Conv):
+        return read_maps(op)
+    found = []
+    inputs, per_group = op.weight.shape[1], len(op.weight) // op.groups
+    for channel, weight in enumerate(op.weight):
+        if op.out.first + channel in wanted:
+            first = channel // per_group * inputs
+            found += [op.x[first + i] for i in range(inputs) if np.any(weight[i])]
+            found += [s.other[channel] for s in op.steps if isinstance(s, AddMaps | MulMaps)]
+    return [n for n in found if n != ZERO]
+
+
+def read_channels(ops: list[Op]) -> set[int]:
+    """Channels that somebody reads: the others are not computed."""
+    found: set[int] = set()
+    for op in reversed(ops):
+        found |= set(really_read(op, found))
+    return found

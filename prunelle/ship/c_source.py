@@ -1,0 +1,181 @@
+"""A network as one C file: GNU C99 with vector extensions, no library, weights as constants, memory planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from prunelle.graph.trace import trace
+from prunelle.ship.c import maps, vectors
+from prunelle.ship.c.conv import CONV_TABLE, Shape, shapes, write_conv
+from prunelle.ship.c.fuse import fuse, read_channels
+from prunelle.ship.c.lower import lower
+from prunelle.ship.c.memory import place_buffers_
+from prunelle.ship.c.ops import Flatten, Gather, Linear, Load, MapEach, Maps, Mean, Pool, Program, Softmax, VectorEach
+from prunelle.ship.c.prelude import prelude
+from prunelle.ship.c.taps import Expand, Placed, TapConv, place_taps
+from prunelle.ship.c.writer import FP32, Writer
+from prunelle.ship.frozen import frozen
+
+Choice = Shape | str
+Choices = Mapping[int, Choice]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network ready to be written. ops in the order they run; read: channels that somebody reads; workspace_bytes:
+    what a caller must bring, aligned to 64 bytes."""
+
+    program: Program
+    ops: list[Placed]
+    read: set[int]
+    vector_bytes: int
+    registers: int
+    workspace_bytes: int
+
+    def variants(self, index: int) -> tuple[Choice, ...]:
+        """The forms in which operation `index` can be written; () where there is one."""
+        op = self.ops[index]
+        if isinstance(op, TapConv):
+            return tuple(shapes(op, self.registers))
+        return vectors.forms(op) if isinstance(op, Linear) else ()
+
+
+def plan_c(model: nn.Module, example: torch.Tensor, vector_bytes: int, registers: int) -> Plan:
+    """Trace, fuse and place a network for vectors of `vector_bytes` on a machine with so many to sum in.
+
+    example: (batch, channels, height, width); one image is traced. Raises ModelError for operators without a rule.
+    """
+    net = frozen(model).float()
+    program = fuse(lower(net, trace(net, example[:1].float()), vector_bytes // FP32.bytes))
+    read = read_channels(program.ops)
+    ops = place_taps(program, read, registers)
+    for op in ops:
+        if isinstance(op, Expand):
+            read |= set(range(op.out.first, op.out.first + op.out.count))
+    size = place_buffers_(program, ops, vector_bytes)
+    return Plan(program, ops, read, vector_bytes, registers, size * vector_bytes)
+
+
+def write_c(plan: Plan, name: str, choices: Choices, ending: Callable[[str, Plan], str]) -> str:
+    """The text of the C file. choices: operation -> variant; the first of its variants where there is none.
+
+    ending: writes the functions that others call, from the name and the plan.
+    """
+    writer = Writer(plan.program, FP32, plan.vector_bytes, plan.registers)
+    layers = []
+    for index in range(len(plan.ops)):
+        wanted = plan.variants(index)
+        choice = choices.get(index, wanted[0] if wanted else "")
+        layers.append(layer(writer, plan, index, choice, f"layer_{index}"))
+    return assemble(writer, layers, ending(name, plan))
+
+
+def write_trials(plan: Plan, name: str) -> str:
+    """The text of a C file that holds every variant of every operation, to be timed one by one."""
+    writer = Writer(plan.program, FP32, plan.vector_bytes, plan.registers)
+    layers, cases = [], []
+    for index in range(len(plan.ops)):
+        for number, choice in enumerate(plan.variants(index) or ("",)):
+            layers.append(layer(writer, plan, index, choice, f"layer_{index}_{number}"))
+            cases.append(f"  if (layer == {index} && variant == {number}) run = layer_{index}_{number};")
+    body = TRIALS.replace("@NAME@", name).replace("@CASES@", "\n".join(cases))
+    return assemble(writer, layers, body)
+
+
+TRIALS = """\
+void @NAME@_layer(int32_t layer, int32_t variant, const float *in, void *workspace, int32_t times) {
+  void (*run)(vn *, const float *) = 0;
+@CASES@
+  for (; run && times > 0; times--) run((vn *)workspace, in);
+}
+"""
+
+
+def assemble(writer: Writer, layers: list[str], ending: str) -> str:
+    kind = "float" if writer.numbers is FP32 else "int32_t"
+    weights = WEIGHTS_FP32 if writer.numbers is FP32 else WEIGHTS_INT16
+    types = f"typedef {kind} weight_t;\n{weights}"
+    parts = [
+        prelude(writer.numbers, writer.vector_bytes), types, CONV_TABLE, maps.MAP_TABLE, vectors.VECTOR_TABLE,
+        *writer.tables, *writer.functions.values(), *layers, ending,
+    ]  # fmt: skip
+    return "\n".join(parts)
+
+
+WEIGHTS_FP32 = """\
+typedef float spread_t;
+#define spread_weight(w) (w)
+#define ADD(sum, w, x) sum += w * x
+#define LOWEST -3.40282347e38f
+#define spread_number(x) ((vn){0} + (x))
+"""
+
+WEIGHTS_INT16 = """\
+typedef vn spread_t;
+#define spread_weight(w) ((vn)((vi){0} + (w)))
+#define ADD(sum, w, x) sum += times(w, x)
+#define LOWEST -32768
+#define spread_number(x) spread(x)
+static inline UNUSED number to_number(float x, float scale) {
+  x *= scale;
+  x = x > 32767.f ? 32767.f : x < -32767.f ? -32767.f : x;
+  return (number)(x + (x < 0 ? -.5f : .5f));
+}
+"""
+
+
+def layer(writer: Writer, plan: Plan, index: int, choice: Choice, name: str) -> str:
+    """One operation as a C function of the workspace."""
+    op = plan.ops[index]
+    lines = body(writer, op, choice, plan.read)
+    if isinstance(op.out, Maps) and not isinstance(op, Expand):
+        lines += "\n" + maps.halo(writer, op.out, plan.read)
+    unused = "" if isinstance(op, Load) else "(void)in;\n"
+    text = "\n".join("  " + line for line in (unused + lines).strip().split("\n"))
+    return f"/* {getattr(op, 'name', '') or 'network'}: {type(op).__name__} */\nstatic void {name}(vn *ws, const float *in) {{\n{text}\n}}\n"
+
+
+def body(writer: Writer, op: Placed, choice: Choice, read: set[int]) -> str:
+    if isinstance(op, TapConv):
+        assert isinstance(choice, Shape)
+        return write_conv(writer, op, choice, read)
+    if isinstance(op, Linear):
+        assert isinstance(choice, str)
+        return vectors.write_linear(writer, op, choice)
+    if isinstance(op, Expand):
+        return maps.write_expand(writer, op)
+    if isinstance(op, Load):
+        return maps.write_load(writer, op)
+    if isinstance(op, MapEach):
+        return maps.write_each(writer, op, read)
+    if isinstance(op, Pool):
+        return maps.write_pool(writer, op, read)
+    if isinstance(op, Mean):
+        return maps.write_mean(writer, op)
+    if isinstance(op, Flatten):
+        return maps.write_flatten(writer, op)
+    if isinstance(op, VectorEach):
+        return vectors.write_vector_each(writer, op)
+    if isinstance(op, Softmax):
+        return vectors.write_softmax(writer, op)
+    assert isinstance(op, Gather), f"no C for {op}"
+    return vectors.write_gather(writer, op)
+
+
+def run_function(name: str, plan: Plan) -> str:
+    """The function that others call."""
+    calls = "\n".join(f"  layer_{index}(ws, in);" for index in range(len(plan.ops)))
+    count = int(np.prod(plan.program.output_shape))
+    return f"""\
+void {name}_run(const float *in, float *out, void *workspace);
+void {name}_run(const float *in, float *out, void *workspace) {{
+  vn *ws = (vn *)workspace;
+{calls}
+  memcpy(out, ws + {plan.program.output.offset}, {count} * sizeof(float));
+}}
+"""
