@@ -19,8 +19,10 @@ from prunelle.prune.group_sparse import GroupSparse
 from prunelle.prune.latency_steps import PruneToLatency
 from prunelle.prune.latency_target import Target
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
+from prunelle.quantize.halves import RoundToHalf
 from prunelle.quantize.ptq import Dynamic, PostTrainingStatic, QuantizeWeights
 from prunelle.quantize.qat import QuantizationAwareTraining
+from prunelle.quantize.sharing import ShareWeights
 from prunelle.runs import Run
 from prunelle.ship.eager import eager
 from prunelle.steps import Chain
@@ -31,6 +33,7 @@ from prunelle.train.stage import Train
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = TrainSettings(epochs=3, lr=0.05, batch_size=16, checkpoint_steps=2)
+SETTINGS_OF_VALUES = dataclasses.replace(SETTINGS, lr=1e-3)
 EXAMPLES = {
     Train: Train(SETTINGS),
     PruneWeights: PruneWeights(0.6),
@@ -47,9 +50,20 @@ EXAMPLES = {
     PostTrainingStatic: PostTrainingStatic(),
     Dynamic: Dynamic(),
     QuantizationAwareTraining: QuantizationAwareTraining(4, SETTINGS, bits_activations=8),
+    ShareWeights: ShareWeights(4, SETTINGS_OF_VALUES, biases=2),
+    RoundToHalf: RoundToHalf(),
     Chain: Chain((PruneWeights(0.5), Retrain(SETTINGS), PruneWeights(0.8, name="again"), Retrain(SETTINGS, "more"))),
 }
-STILL = {PruneWeights, RemoveBlocks, PruneChannels, PruneToLatency, QuantizeWeights, PostTrainingStatic, Dynamic}
+STILL = {
+    RoundToHalf,
+    PruneWeights,
+    RemoveBlocks,
+    PruneChannels,
+    PruneToLatency,
+    QuantizeWeights,
+    PostTrainingStatic,
+    Dynamic,
+}
 """Those that do not train."""
 ROOMS = ("steps", "train", "prune", "quantize", "tickets", "classwise", "anytime")
 
