@@ -116,8 +116,12 @@ class Card:
 def count(name: str, model: nn.Module, input_shape: tuple[int, ...] | None) -> Card:
     """A card with parameters and, where input_shape (C, H, W) is given, multiply-adds of one image.
 
+    Where something is only simulated, the card's model says so beside the name: its figures are of float arithmetic.
     Raises ModelError when the model does not run on that shape.
     """
+    pretended = simulations(model)
+    if pretended:
+        name = f"{name} (simulated: {', '.join(pretended)})"
     params = count_params(model)
     card = Card(name, params.params, params.nnz, params.sparsity)
     if input_shape is None:
@@ -128,3 +132,10 @@ def count(name: str, model: nn.Module, input_shape: tuple[int, ...] | None) -> C
     return dataclasses.replace(
         card, macs=macs.total, macs_nonzero=macs.nonzero, uncounted=dict(macs.uncounted), layers=layers
     )
+
+
+def simulations(model: nn.Module) -> list[str]:
+    """What the model only pretends, such as few-bit activations: forward pre-hooks that have an attribute `simulates`
+    say it in words."""
+    hooks = [hook for module in model.modules() for hook in module._forward_pre_hooks.values()]
+    return sorted({hook.simulates for hook in hooks if hasattr(hook, "simulates")})

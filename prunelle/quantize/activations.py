@@ -32,6 +32,11 @@ class RoundInput:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def simulates(self) -> str:
+        """What a Card says beside the model's name."""
+        return f"{self.bits}-bit activations"
+
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         values = inputs[0]
         seen = values.detach()
@@ -43,7 +48,7 @@ class RoundInput:
 
 
 def simulated(model: nn.Module) -> tuple[str, ...]:
-    """Paths of the layers whose inputs are rounded. Where there are any, what a table says of int8 is simulated."""
+    """Paths of the layers whose inputs are rounded; a Card of such a model says `simulated`."""
     return tuple(
         path
         for path, module in model.named_modules()

@@ -1,9 +1,10 @@
 import pytest
 import torch
-from tiny import conv_net, mlp, new_run, same_bits, small_task, state_of
+from tiny import SHAPE, conv_net, mlp, new_run, same_bits, small_task, state_of
 from torch import nn
 
 from prunelle.errors import SettingError
+from prunelle.measure.card import count
 from prunelle.measure.params import prunable
 from prunelle.quantize.activations import RoundInput, calibrate, simulated
 from prunelle.quantize.observers import MinMax, Percentile
@@ -91,6 +92,8 @@ def test_eight_bits_change_little_and_say_that_they_are_simulated(step, tmp_path
     assert 0 < float((found - wanted).abs().max()) < 0.1 * float(wanted.abs().max())
     assert simulated(made) == ("1", "3") and simulated(net) == ()
     assert "simulated" in step.name
+    assert count("mlp", made, SHAPE).model == "mlp (simulated: 8-bit activations)"
+    assert count("mlp", net, SHAPE).model == "mlp"
 
 
 def test_images_are_drawn_by_the_seed(tmp_path):
