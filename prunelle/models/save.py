@@ -153,7 +153,9 @@ def is_saved(folder: str | Path) -> bool:
 
 
 def size_bytes(folder: str | Path) -> int:
-    """Bytes on disk of the saved model's two files. Raises CorruptFileError."""
+    """Bytes on disk of the saved model's two files, or of a packed file. Raises CorruptFileError."""
+    if Path(folder).is_file():
+        return Path(folder).stat().st_size
     weights = read_bytes(Path(folder) / WEIGHTS)
     return len(weights) + standing(Path(folder), weights)[0].stat().st_size
 

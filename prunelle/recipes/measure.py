@@ -19,6 +19,7 @@ from prunelle.measure.latency import time_interleaved
 from prunelle.measure.throughput import best_throughput
 from prunelle.models.names import Shape
 from prunelle.models.open import OpenedModel, check_fits, open_model
+from prunelle.models.packed.magic import is_packed
 from prunelle.models.save import size_bytes
 from prunelle.recipes.check import check_input, is_folder, open_for
 from prunelle.ship.footprint import peak_memory_of_folder
@@ -61,7 +62,7 @@ def measure_model(
         raise SettingError(f"--batch {batch}: images of {shape} would not fit in memory; pass a smaller one.")
     network = opened.model.to(device)
     card = count(model, network, shape)
-    if folder:
+    if folder or is_packed(model):
         card = dataclasses.replace(card, size_bytes=size_bytes(Path(model)))
     images = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(seed)).to(device)
     card = timed(card, opened, images, runtime, threads, device)

@@ -156,6 +156,11 @@ REFUSED = {
     "codes": (lambda raw: changed(raw, num_codes=9), "take a fresh copy"),
     "bytes": (lambda raw: changed(raw, bytes=2**31), "the codes of 'fc1.weight' are longer than the file"),
     "name": (lambda raw: changed(raw, name="fc2.weight"), "a tensor comes twice"),
+    "control characters": (lambda raw: changed(raw, name="a\x1b[2J"), "has no name to print"),
+    "builder of no name": (
+        lambda raw: changed(raw, builder=LENET.model_dump() | {"spec": "x"}),
+        "'x': no model of this name",
+    ),
     "unknown key": (lambda raw: changed(raw, **{"a\nb": 1}), r"'tensors.0.a\\nb'"),
     "builder": (lambda raw: changed(raw, builder={"spec": "lenet5"}), "builder"),
     "grid": (lambda raw: changed(raw, kind="grid"), "must have"),

@@ -20,8 +20,8 @@ from prunelle.models.packed.small_matrix import MOST_CODES
 
 SHA = 32
 FIXED = len(MAGIC) + 2 + 2 * SHA + 4
-MOST_BITS = 2_000_000
-"""Bits that are learned one by one, in a whole file: some two seconds of Python. What is beyond goes in lanes."""
+MOST_BITS = 1_000_000
+"""Bits that are learned one by one, in a whole file: two or three seconds of Python. What is beyond goes in lanes."""
 FREE_ELEMENTS, ELEMENTS_A_BYTE = 2**22, 1024
 """No honest file holds more elements than this many, and this many for each of its bytes."""
 LARGEST_ELEMENTS = 2**31
@@ -87,11 +87,11 @@ def open_header(raw: bytes) -> tuple[Header, bytes]:
 
 
 def check_sizes(header: Header, size: int) -> None:
-    """Raises CorruptFileError for names that come twice, types that do not go together, and more elements than a file
-    of `size` bytes can hold."""
+    """Raises CorruptFileError for names that come twice or hold control characters, types that do not go together, and
+    more elements than a file of `size` bytes can hold."""
     names = [line.name for line in header.tensors]
-    if len(set(names)) != len(names):
-        raise CorruptFileError("packed file: a tensor comes twice; take a fresh copy.")
+    if len(set(names)) != len(names) or not all(name.isprintable() for name in names):
+        raise CorruptFileError("packed file: a tensor comes twice or has no name to print; take a fresh copy.")
     total = bits = 0
     for line in header.tensors:
         count = math.prod(line.shape)

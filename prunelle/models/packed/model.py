@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from prunelle.data.task import Preprocessing
-from prunelle.errors import ModelError
+from prunelle.errors import InputError, ModelError
 from prunelle.files import read_bytes
 from prunelle.graph.cuts import Cuts
 from prunelle.models.packed.container import decode, encode
@@ -55,9 +55,13 @@ def read_packed(path: str | Path) -> tuple[Manifest, dict[str, Tensor]]:
         if found.builder is not None and ".py:" not in found.builder.spec:
             rehearse(path, found.builder, found.cuts, with_aliases(outlines, found.aliases))
 
-    about, tensors = decode(read_bytes(path), str(path), check)
-    manifest = checked_manifest(about | ELSEWHERE, path)
-    return manifest, with_aliases(tensors, manifest.aliases)
+    try:
+        about, tensors = decode(read_bytes(path), str(path), check)
+        manifest = checked_manifest(about | ELSEWHERE, path)
+        return manifest, with_aliases(tensors, manifest.aliases)
+    except InputError as error:
+        named = str(error).startswith(str(path))
+        raise error if named else type(error)(f"{path}: {error}") from None
 
 
 def load_packed(path: str | Path, model: nn.Module | None = None, *, trust: bool = False) -> nn.Module:
