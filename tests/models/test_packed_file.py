@@ -156,6 +156,8 @@ REFUSED = {
     "codes": (lambda raw: changed(raw, num_codes=9), "take a fresh copy"),
     "bytes": (lambda raw: changed(raw, bytes=2**31), "the codes of 'fc1.weight' are longer than the file"),
     "name": (lambda raw: changed(raw, name="fc2.weight"), "a tensor comes twice"),
+    "stride": (lambda raw: changed(raw, stride=2**20), "has a stride of 1048576"),
+    "many empty rows": (lambda raw: changed(raw, shape=[2**31, 0]), "too much for a file of"),
     "control characters": (lambda raw: changed(raw, name="a\x1b[2J"), "has no name to print"),
     "builder of no name": (
         lambda raw: changed(raw, builder=LENET.model_dump() | {"spec": "x"}),

@@ -95,8 +95,9 @@ def check_sizes(header: Header, size: int) -> None:
     total = bits = 0
     for line in header.tensors:
         count = math.prod(line.shape)
-        total += count
-        bits += count + sum(line.matrix) if line.coder == "mixing" else 0
+        told = count + sum(line.matrix)
+        total += told if line.coder else count
+        bits += told if line.coder == "mixing" else 0
         if total > min(LARGEST_ELEMENTS, FREE_ELEMENTS + ELEMENTS_A_BYTE * size) or bits > MOST_BITS:
             raise CorruptFileError(
                 f"packed file: {line.name!r:.99} is {line.shape}, too much for a file of {size} bytes."
@@ -110,5 +111,7 @@ def check_sizes(header: Header, size: int) -> None:
             raise CorruptFileError(
                 f"packed file: {line.name!r:.99} is {line.dtype!r:.99} stored as {line.stored!r:.99}; that is refused."
             )
+        if line.stride > max(2, line.matrix[1]):
+            raise CorruptFileError(f"packed file: {line.name!r:.99} has a stride of {line.stride}; take a fresh copy.")
         if (line.kind == "plain") != (line.coder == "") or (line.coder != "") != (line.num_codes > 0):
             raise CorruptFileError(f"packed file: {line.name!r:.99} has codes or has none; take a fresh copy.")
