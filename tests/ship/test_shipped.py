@@ -97,7 +97,7 @@ def test_a_seal_alone_is_not_enough(folder: Path, key: str) -> None:
     values = json.loads((folder / MANIFEST).read_text())
     values.pop("seal")
     write_sealed_json(folder / MANIFEST, values | {key: HOSTILE[key]})
-    with pytest.raises(CorruptFileError, match="of this version|by this version"):
+    with pytest.raises(CorruptFileError, match=r"of this version|by this version"):
         read_shipped(folder)
 
 
