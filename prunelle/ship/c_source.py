@@ -9,16 +9,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from prunelle.errors import SettingError
 from prunelle.graph.trace import trace
 from prunelle.ship.c import maps, vectors
 from prunelle.ship.c.conv import CONV_TABLE, Shape, shapes, write_conv
+from prunelle.ship.c.fixed_point import Scales, fit_scales, in_fixed_point
 from prunelle.ship.c.fuse import fuse, read_channels
 from prunelle.ship.c.lower import lower
 from prunelle.ship.c.memory import place_buffers_
 from prunelle.ship.c.ops import Flatten, Gather, Linear, Load, MapEach, Maps, Mean, Pool, Program, Softmax, VectorEach
 from prunelle.ship.c.prelude import prelude
 from prunelle.ship.c.taps import Expand, Placed, TapConv, place_taps
-from prunelle.ship.c.writer import FP32, Writer
+from prunelle.ship.c.writer import FP32, INT16, Numbers, Writer
 from prunelle.ship.frozen import frozen
 
 Choice = Shape | str
@@ -36,6 +38,8 @@ class Plan:
     vector_bytes: int
     registers: int
     workspace_bytes: int
+    numbers: Numbers = FP32
+    scales: Scales | None = None
 
     def variants(self, index: int) -> tuple[Choice, ...]:
         """The forms in which operation `index` can be written; () where there is one."""
@@ -45,20 +49,37 @@ class Plan:
         return vectors.forms(op) if isinstance(op, Linear) else ()
 
 
-def plan_c(model: nn.Module, example: torch.Tensor, vector_bytes: int, registers: int) -> Plan:
+def plan_c(
+    model: nn.Module,
+    example: torch.Tensor,
+    vector_bytes: int,
+    registers: int,
+    precision: str = "fp32",
+    calibration: torch.Tensor | None = None,
+) -> Plan:
     """Trace, fuse and place a network for vectors of `vector_bytes` on a machine with so many to sum in.
 
-    example: (batch, channels, height, width); one image is traced. Raises ModelError for operators without a rule.
+    example: (batch, channels, height, width); one image is traced. precision: fp32 or int16, which needs calibration
+    images (n, channels, height, width). Raises ModelError for operators without a rule, SettingError for a precision
+    that there is not, or int16 without images.
     """
+    numbers = {"fp32": FP32, "int16": INT16}.get(precision)
+    if numbers is None:
+        raise SettingError(f"native: there is no precision {precision!r}, the words are fp32 and int16.")
+    if numbers is INT16 and calibration is None:
+        raise SettingError("native: int16 is fitted to images; pass calibration images, or take fp32.")
     net = frozen(model).float()
-    program = fuse(lower(net, trace(net, example[:1].float()), vector_bytes // FP32.bytes))
+    program = fuse(lower(net, trace(net, example[:1].float()), vector_bytes // numbers.bytes))
+    scales = fit_scales(program, calibration) if calibration is not None and numbers is INT16 else None
     read = read_channels(program.ops)
     ops = place_taps(program, read, registers)
     for op in ops:
         if isinstance(op, Expand):
             read |= set(range(op.out.first, op.out.first + op.out.count))
+    if scales is not None:
+        ops = in_fixed_point(ops, scales)
     size = place_buffers_(program, ops, vector_bytes)
-    return Plan(program, ops, read, vector_bytes, registers, size * vector_bytes)
+    return Plan(program, ops, read, vector_bytes, registers, size * vector_bytes, numbers, scales)
 
 
 def write_c(plan: Plan, name: str, choices: Choices, ending: Callable[[str, Plan], str]) -> str:
@@ -66,7 +87,7 @@ def write_c(plan: Plan, name: str, choices: Choices, ending: Callable[[str, Plan
 
     ending: writes the functions that others call, from the name and the plan.
     """
-    writer = Writer(plan.program, FP32, plan.vector_bytes, plan.registers)
+    writer = Writer(plan.program, plan.numbers, plan.vector_bytes, plan.registers)
     layers = []
     for index in range(len(plan.ops)):
         wanted = plan.variants(index)
@@ -77,7 +98,7 @@ def write_c(plan: Plan, name: str, choices: Choices, ending: Callable[[str, Plan
 
 def write_trials(plan: Plan, name: str) -> str:
     """The text of a C file that holds every variant of every operation, to be timed one by one."""
-    writer = Writer(plan.program, FP32, plan.vector_bytes, plan.registers)
+    writer = Writer(plan.program, plan.numbers, plan.vector_bytes, plan.registers)
     layers, cases = [], []
     for index in range(len(plan.ops)):
         for number, choice in enumerate(plan.variants(index) or ("",)):
@@ -88,6 +109,7 @@ def write_trials(plan: Plan, name: str) -> str:
 
 
 TRIALS = """\
+void @NAME@_layer(int32_t layer, int32_t variant, const float *in, void *workspace, int32_t times);
 void @NAME@_layer(int32_t layer, int32_t variant, const float *in, void *workspace, int32_t times) {
   void (*run)(vn *, const float *) = 0;
 @CASES@
@@ -132,7 +154,7 @@ static inline UNUSED number to_number(float x, float scale) {
 def layer(writer: Writer, plan: Plan, index: int, choice: Choice, name: str) -> str:
     """One operation as a C function of the workspace."""
     op = plan.ops[index]
-    lines = body(writer, op, choice, plan.read)
+    lines = body(writer, op, choice, plan)
     if isinstance(op.out, Maps) and not isinstance(op, Expand):
         lines += "\n" + maps.halo(writer, op.out, plan.read)
     unused = "" if isinstance(op, Load) else "(void)in;\n"
@@ -140,7 +162,8 @@ def layer(writer: Writer, plan: Plan, index: int, choice: Choice, name: str) -> 
     return f"/* {getattr(op, 'name', '') or 'network'}: {type(op).__name__} */\nstatic void {name}(vn *ws, const float *in) {{\n{text}\n}}\n"
 
 
-def body(writer: Writer, op: Placed, choice: Choice, read: set[int]) -> str:
+def body(writer: Writer, op: Placed, choice: Choice, plan: Plan) -> str:
+    read, scales = plan.read, plan.scales
     if isinstance(op, TapConv):
         assert isinstance(choice, Shape)
         return write_conv(writer, op, choice, read)
@@ -150,15 +173,15 @@ def body(writer: Writer, op: Placed, choice: Choice, read: set[int]) -> str:
     if isinstance(op, Expand):
         return maps.write_expand(writer, op)
     if isinstance(op, Load):
-        return maps.write_load(writer, op)
+        return maps.write_load(writer, op, scales.of(op.out.first) if scales else None)
     if isinstance(op, MapEach):
         return maps.write_each(writer, op, read)
     if isinstance(op, Pool):
         return maps.write_pool(writer, op, read)
     if isinstance(op, Mean):
-        return maps.write_mean(writer, op)
+        return maps.write_mean(writer, op, [scales.of(n) for n in op.x] if scales else None)
     if isinstance(op, Flatten):
-        return maps.write_flatten(writer, op)
+        return maps.write_flatten(writer, op, [scales.of(n) for n in op.x] if scales else None)
     if isinstance(op, VectorEach):
         return vectors.write_vector_each(writer, op)
     if isinstance(op, Softmax):
@@ -177,5 +200,18 @@ void {name}_run(const float *in, float *out, void *workspace) {{
   vn *ws = (vn *)workspace;
 {calls}
   memcpy(out, ws + {plan.program.output.offset}, {count} * sizeof(float));
+}}
+"""
+
+
+def layer_function(name: str, plan: Plan) -> str:
+    """The function that runs one layer again and again."""
+    count = len(plan.ops)
+    table = ", ".join(f"layer_{index}" for index in range(count))
+    return f"""\
+void {name}_layer(int layer, const float *in, void *workspace, int times);
+void {name}_layer(int layer, const float *in, void *workspace, int times) {{
+  static void (*const layers[{count}])(vn *, const float *) = {{{table}}};
+  for (; layer >= 0 && layer < {count} && times > 0; times--) layers[layer]((vn *)workspace, in);
 }}
 """

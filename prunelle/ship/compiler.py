@@ -15,7 +15,16 @@ from pathlib import Path
 
 from prunelle.errors import MissingExtraError, SettingError, WorkError
 
-FLAGS = ("-O3", "-std=gnu99", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fno-strict-aliasing", "-Wall", "-Wextra")
+FLAGS = (
+    "-O3",
+    "-std=gnu99",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-fno-strict-aliasing",
+    "-Wall",
+    "-Wextra",
+)
 
 
 @dataclass(frozen=True)

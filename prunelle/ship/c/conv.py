@@ -64,11 +64,19 @@ def write_conv(writer: Writer, op: TapConv, shape: Shape, read: set[int]) -> str
     made = write_map_steps(writer, op.steps, live)
     counts, places, weights = listing(writer, op, live, shape.block)
     fields = [
-        writer.ints(counts), writer.ints(places), writer.floats(weights),
+        writer.ints(counts), writer.ints(places), weight_table(writer, weights),
         writer.values([op.bias[c] for c in live]), writer.ints(writer.place(op.out.first + c) for c in live),
         str(len(live)), struct(made),
     ]  # fmt: skip
     return calls(writer, op, shape, made, "{" + ", ".join(fields) + "}")
+
+
+def weight_table(writer: Writer, weights: np.ndarray) -> str:
+    """Floats, or int16 written twice into one int32: that is spread over a vector by a plain load."""
+    if writer.numbers is FP32:
+        return writer.floats(weights)
+    low = weights.astype(np.int64) & 0xFFFF
+    return writer.ints((low | low << 16).astype(np.uint32).view(np.int32))
 
 
 def calls(writer: Writer, op: TapConv, shape: Shape, made: Written, fields: str) -> str:
@@ -82,9 +90,7 @@ def calls(writer: Writer, op: TapConv, shape: Shape, made: Written, fields: str)
     return "\n".join(lines)
 
 
-def listing(
-    writer: Writer, op: TapConv, live: list[int], block: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def listing(writer: Writer, op: TapConv, live: list[int], block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Numbers of entries per (block of channels, column), places of inputs in vectors, weights (one a channel)."""
     slot_of = np.full(op.out.count, -1)
     slot_of[live] = np.arange(len(live))

@@ -182,7 +182,7 @@ def bound(node: fx.Node, *names: str) -> list[Any]:
     given = {
         a.name: (node.args[i] if i < len(node.args) else node.kwargs.get(a.name, a.default_value))
         for i, a in enumerate(schema)
-    }  # noqa: E501
+    }
     return [given.get(name) for name in names]
 
 
@@ -317,7 +317,7 @@ def arithmetic(kind: str) -> Kernel:
         if isinstance(a, Numbers) and isinstance(b, Numbers) and a.vector.count == b.vector.count:
             return each(state, node, a, JoinVector(b.vector, kind))
         same = isinstance(a, Channels) and isinstance(b, Channels) and a.refs.shape == b.refs.shape
-        if not same or (a.height, a.width) != (b.height, b.width) or (0, 0) != a.pad or (0, 0) != b.pad:
+        if not same or (a.height, a.width) != (b.height, b.width) or a.pad != (0, 0) or b.pad != (0, 0):
             raise refused(node, "joins values of different shapes; ship it as onnx")
         return each(state, node, a, AddMaps(flat(b)) if kind == "add" else MulMaps(flat(b)))
 

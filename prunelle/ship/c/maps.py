@@ -37,9 +37,7 @@ def turned(name: str, at: int, groups: int, layout: Layout) -> str:
     if abs(groups) >= layout.groups:
         return "(vn){0}"
     shift = groups * layout.span
-    index = [
-        layout.lanes + lane - shift if 0 <= lane - shift < layout.lanes else 0 for lane in range(layout.lanes)
-    ]
+    index = [layout.lanes + lane - shift if 0 <= lane - shift < layout.lanes else 0 for lane in range(layout.lanes)]
     return f"MOVE((vn){{0}}, {name}[{at}], {', '.join(map(str, index))})"
 
 
@@ -177,9 +175,7 @@ def write_expand(writer: Writer, op: Expand) -> str:
         *("      " + line for line in rows.pointers(f"@ * {step[0]} + row", zeros)),
     ]
     for side in range(out.layout.vecs):
-        lines.append(
-            f"      to[v * {out.layout.vecs} + {side}] = keep({rows.vector(side, 'dx')}, mask[{side}]);"
-        )
+        lines.append(f"      to[v * {out.layout.vecs} + {side}] = keep({rows.vector(side, 'dx')}, mask[{side}]);")
     lines += ["    }", "  }", "}", ""]
     writer.function(name, "\n".join(lines))
     table = []
@@ -236,9 +232,7 @@ def table_call(writer, name, x, out, live, made, more) -> str:  # type: ignore[n
 
     ins = writer.ints(writer.place(x[c]) for c in live)
     outs = writer.ints(writer.place(out.first + c) for c in live)
-    return (
-        f"static const map_table t = {{{ins}, {outs}, {len(live)}, {struct(made)}}};\n{name}(ws, &t{more});"
-    )
+    return f"static const map_table t = {{{ins}, {outs}, {len(live)}, {struct(made)}}};\n{name}(ws, &t{more});"
 
 
 def write_pool(writer: Writer, op: Pool, read: set[int]) -> str:
@@ -272,7 +266,9 @@ def write_pool(writer: Writer, op: Pool, read: set[int]) -> str:
     ]
     for side in range(out.vecs):
         text.append(f"      {{ const int32_t at = v * {out.vecs} + {side};")
-        text.append(f"        vn r = in < 0 ? (vn){{0}} : a{side}; {mean_factor(writer, op)} {steps} {tail} out[at] = r; }}")
+        text.append(
+            f"        vn r = in < 0 ? (vn){{0}} : a{side}; {mean_factor(writer, op)} {steps} {tail} out[at] = r; }}"
+        )
     text += ["    }", "  }", "}", ""]
     writer.function(name, "\n".join(text))
     return table_call(writer, name, op.x, op.out, live, made, "")
@@ -281,7 +277,11 @@ def write_pool(writer: Writer, op: Pool, read: set[int]) -> str:
 def window(writer: Writer, op: Pool, rows: Rows, value: float, empty: str) -> list[str]:
     """The lines that bring all pixels of a window together in a0, a1, ..."""
     lines, out = [], rows.out
-    share = writer.values([32768 / (op.kernel[0] * op.kernel[1])]) if writer.numbers is not FP32 and op.kind == "mean" else ""  # noqa: E501
+    share = (
+        writer.values([32768 / (op.kernel[0] * op.kernel[1])])
+        if writer.numbers is not FP32 and op.kind == "mean"
+        else ""
+    )
     for ky in range(op.kernel[0]):
         lines.append("{")
         lines += rows.pointers(f"@ * {op.stride[0]} + {ky - op.pad[0]}", empty)

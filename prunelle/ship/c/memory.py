@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from prunelle.ship.c.ops import Maps, Program, Vector, read_maps, read_vectors
+from prunelle.ship.c.fixed_point import AddScaled
+from prunelle.ship.c.ops import ZERO, Maps, Program, Vector, read_maps, read_vectors
 from prunelle.ship.c.taps import Expand, Placed, TapConv
 
 SLACK = 4
@@ -47,6 +48,7 @@ def channels_read(op: Placed) -> list[int]:
     if isinstance(op, Expand):
         return [copy.channel for copy in op.copies]
     found = read_maps(op)  # type: ignore[arg-type]
+    found += [n for step in getattr(op, "steps", []) if isinstance(step, AddScaled) for n in step.other if n != ZERO]
     return [*found, *op.channels] if isinstance(op, TapConv) else found
 
 

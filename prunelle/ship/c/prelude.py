@@ -21,7 +21,9 @@ def prelude(numbers: Numbers, vector_bytes: int) -> str:
         COMMON,
         FLOATS,
     ]
-    if numbers is not FP32:
+    if numbers is FP32:
+        parts.append(COMPARE)
+    else:
         parts.append(SHORTS.replace("@N@", str(shorts)).replace("@B@", str(vector_bytes)))
     return "\n".join(parts)
 
@@ -50,8 +52,6 @@ static inline UNUSED vn load(const void *from) { vn r; memcpy(&r, from, sizeof r
 static inline UNUSED vf loadf(const void *from) { vf r; memcpy(&r, from, sizeof r); return r; }
 static inline UNUSED vn keep(vn x, vm mask) { return (vn)((vm)x & mask); }
 static inline UNUSED vn either(vn x, vn y, vm mask) { return (vn)(((vm)x & mask) | ((vm)y & ~mask)); }
-static inline UNUSED vn larger(vn a, vn b) { return either(a, b, (vm)(a > b)); }
-static inline UNUSED vn smaller(vn a, vn b) { return either(a, b, (vm)(a < b)); }
 """
 
 FLOATS = """
@@ -93,6 +93,11 @@ static inline UNUSED vf gelu_(vf x) { return .5f * x * (1.f + erf_(x * .70710678
 static inline UNUSED vf gelu_tanh_(vf x) { return .5f * x * (1.f + tanh_(.79788456f * (x + .044715f * x * x * x))); }
 """
 
+COMPARE = """
+static inline UNUSED vn larger(vn a, vn b) { return either(a, b, (vm)(a > b)); }
+static inline UNUSED vn smaller(vn a, vn b) { return either(a, b, (vm)(a < b)); }
+"""
+
 SHORTS = """
 typedef int32_t vwide __attribute__((vector_size(2 * @B@)));
 static inline UNUSED vn spread(int x) { return (vn){0} + (int16_t)x; }
@@ -100,15 +105,23 @@ static inline UNUSED vn spread(int x) { return (vn){0} + (int16_t)x; }
 #if @B@ == 64 && defined(__AVX512BW__)
 static inline UNUSED vn times(vn a, vn b) { return (vn)_mm512_mulhrs_epi16((__m512i)a, (__m512i)b); }
 static inline UNUSED vn plus(vn a, vn b) { return (vn)_mm512_adds_epi16((__m512i)a, (__m512i)b); }
+static inline UNUSED vn larger(vn a, vn b) { return (vn)_mm512_max_epi16((__m512i)a, (__m512i)b); }
+static inline UNUSED vn smaller(vn a, vn b) { return (vn)_mm512_min_epi16((__m512i)a, (__m512i)b); }
 #elif @B@ == 32 && defined(__AVX2__)
 static inline UNUSED vn times(vn a, vn b) { return (vn)_mm256_mulhrs_epi16((__m256i)a, (__m256i)b); }
 static inline UNUSED vn plus(vn a, vn b) { return (vn)_mm256_adds_epi16((__m256i)a, (__m256i)b); }
+static inline UNUSED vn larger(vn a, vn b) { return (vn)_mm256_max_epi16((__m256i)a, (__m256i)b); }
+static inline UNUSED vn smaller(vn a, vn b) { return (vn)_mm256_min_epi16((__m256i)a, (__m256i)b); }
 #elif @B@ == 16 && defined(__ARM_NEON)
 static inline UNUSED vn times(vn a, vn b) { return (vn)vqrdmulhq_s16((int16x8_t)a, (int16x8_t)b); }
 static inline UNUSED vn plus(vn a, vn b) { return (vn)vqaddq_s16((int16x8_t)a, (int16x8_t)b); }
+static inline UNUSED vn larger(vn a, vn b) { return (vn)vmaxq_s16((int16x8_t)a, (int16x8_t)b); }
+static inline UNUSED vn smaller(vn a, vn b) { return (vn)vminq_s16((int16x8_t)a, (int16x8_t)b); }
 #elif @B@ == 16 && defined(__wasm_simd128__)
 static inline UNUSED vn times(vn a, vn b) { return (vn)wasm_i16x8_q15mulr_sat((v128_t)a, (v128_t)b); }
 static inline UNUSED vn plus(vn a, vn b) { return (vn)wasm_i16x8_add_sat((v128_t)a, (v128_t)b); }
+static inline UNUSED vn larger(vn a, vn b) { return (vn)wasm_i16x8_max((v128_t)a, (v128_t)b); }
+static inline UNUSED vn smaller(vn a, vn b) { return (vn)wasm_i16x8_min((v128_t)a, (v128_t)b); }
 #else
 static inline UNUSED vn times(vn a, vn b) {
   vwide r = (__builtin_convertvector(a, vwide) * __builtin_convertvector(b, vwide) + (1 << 14)) >> 15;
@@ -120,5 +133,7 @@ static inline UNUSED vn plus(vn a, vn b) {
   r = (r & ~high & ~low) | (high & 32767) | (low & -32768);
   return __builtin_convertvector(r, vn);
 }
+static inline UNUSED vn larger(vn a, vn b) { return either(a, b, (vm)(a > b)); }
+static inline UNUSED vn smaller(vn a, vn b) { return either(a, b, (vm)(a < b)); }
 #endif
 """

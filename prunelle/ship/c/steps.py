@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from prunelle.ship.c.fixed_point import AddScaled, Limit, Relu, Rescale, Times
 from prunelle.ship.c.ops import ZERO, Activate, AddMaps, Affine, Gate, JoinVector, MulMaps, Step
-from prunelle.ship.c.writer import FP32, Writer, short_hex
+from prunelle.ship.c.writer import Writer, short_hex
 
 
 @dataclass
@@ -36,9 +37,11 @@ FIELDS = 6
 
 
 def write_map_steps(writer: Writer, steps: Sequence[Step], channels: Sequence[int]) -> Written:
-    """Steps on float maps. channels: which entries of the steps' tables stand for the channels computed."""
+    """Steps on maps. channels: which entries of the steps' tables stand for the channels computed."""
     made = Written()
     for step in steps:
+        if write_integer_step(writer, step, list(channels), made):
+            continue
         if isinstance(step, Activate):
             made.name += f"_{step.kind}" + (limits(step) if step.kind in ("clamp", "leaky") else "")
             made.lines.append(f"r = {call(step, 'r')};")
@@ -70,6 +73,52 @@ def write_map_steps(writer: Writer, steps: Sequence[Step], channels: Sequence[in
     return made
 
 
+def write_integer_step(writer: Writer, step: object, channels: list[int], made: Written) -> bool:
+    """The steps of fixed point; False for another."""
+    if isinstance(step, Relu):
+        made.name += "_relu"
+        made.lines.append("r = larger(r, (vn){0});")
+    elif isinstance(step, Rescale):
+        k = made.place(writer.ints(step.shifts[channels]))
+        made.name += f"_shift{k}" + ("_relu" if step.relu else "")
+        low = "(vn){0}" if step.relu else f"spread(-32768 >> k{k})"
+        made.setup.append(f"const int32_t k{k} = t->index[{k}][o];")
+        made.setup.append(f"const vn h{k} = spread(32767 >> k{k}), l{k} = {low};")
+        made.lines.append(f"r = larger(smaller(r, h{k}), l{k}) << (int16_t)k{k};")
+    elif isinstance(step, Times):
+        k = made.place(writer.ints(np.minimum(step.factors[channels], 32767)))
+        made.name += f"_times{k}"
+        made.setup.append(f"const vn f{k} = spread(t->index[{k}][o]);")
+        made.lines.append(f"r = times(r, f{k});")
+    elif isinstance(step, Limit):
+        k, j = (made.place(writer.ints(values[channels])) for values in (step.low, step.high))
+        made.name += f"_limit{k}"
+        made.setup.append(f"const vn l{k} = spread(t->index[{k}][o]), h{k} = spread(t->index[{j}][o]);")
+        made.lines.append(f"r = smaller(larger(r, l{k}), h{k});")
+    elif isinstance(step, AddScaled):
+        write_add_scaled(writer, step, channels, made)
+    else:
+        return False
+    return True
+
+
+def write_add_scaled(writer: Writer, step: AddScaled, channels: list[int], made: Written) -> None:
+    k = made.place(writer.ints(writer.place(step.other[c]) for c in channels))
+    made.setup.append(f"const int32_t p{k} = t->index[{k}][o];")
+    other, made.name = f"ws[p{k} + at + @i]", made.name + f"_add{k}"
+    factors = step.factors[channels]
+    live = np.array([step.other[c] != ZERO for c in channels])
+    if not live.all():
+        made.name += "z"
+        other = f"(p{k} < 0 ? (vn){{0}} : {other})"
+    if not (factors[live] == 32768).all():
+        j = made.place(writer.ints(np.minimum(factors, 32767)))
+        made.name += f"_scaled{j}"
+        made.setup.append(f"const vn f{k} = spread(t->index[{j}][o]);")
+        other = f"times({other}, f{k})"
+    made.lines.append(f"r = plus(r, {other});")
+
+
 def write_vector_steps(writer: Writer, steps: Sequence[Step], count: int) -> Written:
     """Steps on a vector of floats; @i is the number of the vector of lanes."""
     made = Written()
@@ -81,9 +130,7 @@ def write_vector_steps(writer: Writer, steps: Sequence[Step], count: int) -> Wri
         elif isinstance(step, Affine):
             k, j = (made.factor(writer.floats(np.pad(v, (0, whole - count)))) for v in (step.scale, step.shift))
             made.name += f"_affine{k}"
-            made.lines.append(
-                f"r = r * loadf(t->factor[{k}] + (@i) * FLOATS) + loadf(t->factor[{j}] + (@i) * FLOATS);"
-            )
+            made.lines.append(f"r = r * loadf(t->factor[{k}] + (@i) * FLOATS) + loadf(t->factor[{j}] + (@i) * FLOATS);")
         elif isinstance(step, JoinVector):
             k = made.place(writer.ints([step.other.offset]))
             made.name += f"_{step.kind}{k}"
@@ -113,6 +160,3 @@ def struct(made: Written) -> str:
     assert len(made.places) <= FIELDS and len(made.factors) <= FIELDS, "more steps than a table has room for"
     places, factors = (", ".join(found) or "0" for found in (made.places, made.factors))
     return f"{{{places}}}, {{{factors}}}"
-
-
-__all__ = ["FIELDS", "FP32", "Written", "call", "struct", "write_map_steps", "write_vector_steps"]

@@ -1,0 +1,213 @@
+"""The native library: one C file of a network, compiled for a machine, run from Python or from C.
+
+A folder holds NAME.c, NAME.h, main.c, the library NAME.so (or .wasm) and native.json. Loading runs what it holds, so
+whoever asks for it trusts it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunelle.data.task import Preprocessing
+from prunelle.errors import CorruptFileError, SettingError, ShapeError, WorkError
+from prunelle.files import atomic_write, read_sealed_json, sha256, write_sealed_json
+from prunelle.measure.latency import time_callable
+from prunelle.ship.c.ops import Linear
+from prunelle.ship.c.taps import TapConv
+from prunelle.ship.c_example import header, main_c, self_test
+from prunelle.ship.c_source import Choice, Plan, layer_function, plan_c, run_function, write_c
+from prunelle.ship.compiler import Target, compile_c, target_of
+from prunelle.ship.frozen import frozen, refuse_gpu
+from prunelle.ship.kernel_trials import aligned, choose_kernels
+from prunelle.ship.parity import check_parity
+
+
+def build_native(
+    model: nn.Module,
+    example: Tensor,
+    folder: str | Path,
+    *,
+    name: str = "net",
+    precision: str = "fp32",
+    target: str = "native",
+    calibration: Tensor | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> None:
+    """Write a network as C and as a library into a folder.
+
+    example: (batch, channels, height, width) images as the model reads them; the kernels are timed on the first, so a
+    real one gives the better choice. precision: fp32, or int16 (16-bit fixed point), which needs `calibration`, (n,
+    channels, height, width) images. target: `native`, where each layer's kernel is chosen by timing, or a key of
+    `compiler.TARGETS`, where it is the likeliest.
+    Raises ModelError for operators without a rule, SettingError for unknown words and int16 without calibration,
+    MissingExtraError without a compiler, WorkError when that fails.
+    """
+    if not name.isidentifier():
+        raise SettingError(f"native: the name {name!r} is no C identifier; take letters, digits and underscores.")
+    machine = target_of(target)
+    image = calibration[:1] if calibration is not None else example[:1]
+    plan = plan_c(model, example, machine.vector_bytes, machine.registers, precision, calibration)
+    choices = choose_kernels(plan, machine, image) if target == "native" else {}
+    text = write_c(plan, name, choices, lambda n, p: run_function(n, p) + layer_function(n, p))
+    reference = model if precision == "fp32" else library_module(text, name, plan, machine)
+    test = self_test(name, plan, reference, tolerance=1e-3 if precision == "fp32" else 1e-2)
+    source = f'#include "{name}.h"\n{text}\n{test}'
+    head = header(name, plan, preprocessing, precision)
+    exports = (f"{name}_run", f"{name}_layer", f"{name}_self_test")
+    made = compile_c(head + text + test, machine, exports)
+    record = {
+        "name": name, "precision": precision, "target": target, "vectors": machine.vector_bytes,
+        "workspace_bytes": plan.workspace_bytes, "input_shape": list(plan.program.input_shape),
+        "output_shape": list(plan.program.output_shape), "library": f"{name}{machine.suffix}",
+        "layers": [describe(plan, index, choices) for index in range(len(plan.ops))],
+    }  # fmt: skip
+    write_folder(Path(folder), record, source, head, main_c(name), made)
+
+
+def write_folder(folder: Path, record: dict[str, Any], source: str, head: str, main: str, library: Path) -> None:
+    """All files, native.json last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = record["name"]
+    atomic_write(folder / f"{name}.c", source.encode())
+    atomic_write(folder / f"{name}.h", head.encode())
+    atomic_write(folder / "main.c", main.encode())
+    code = library.read_bytes()
+    atomic_write(folder / record["library"], code)
+    (folder / record["library"]).chmod(0o755)
+    write_sealed_json(folder / "native.json", {**record, "sha256": sha256(code)})
+
+
+def describe(plan: Plan, index: int, choices: dict[int, Choice]) -> dict[str, Any]:
+    """A layer as the record tells it: name, kernel, multiply-adds with and without its zeros."""
+    op, choice = plan.ops[index], choices.get(index, next(iter(plan.variants(index)), ""))
+    dense, macs = 0, 0
+    if isinstance(op, TapConv):
+        dense, macs = op.dense_macs, op.macs
+    elif isinstance(op, Linear):
+        dense, macs = op.weight.size, int((op.weight != 0).sum())
+    kernel = choice if isinstance(choice, str) else choice.name
+    label = type(op).__name__.lower().replace("tapconv", "conv")
+    return {"layer": op.name, "kind": label, "kernel": kernel, "dense_macs": dense, "macs": macs}
+
+
+class Native(nn.Module):
+    """A library as a module for inference: (batch, channels, height, width) float32 on the CPU to (batch, ...).
+
+    One image after another, on the thread that calls; each thread has its own workspace. Final.
+    """
+
+    def __init__(self, library: Path, record: dict[str, Any]):
+        super().__init__()
+        self.record = record
+        self.input_shape = tuple(record["input_shape"])
+        self.output_shape = tuple(record["output_shape"])
+        self._size = record["workspace_bytes"]
+        self._library = ctypes.CDLL(str(library))
+        self._run = getattr(self._library, f"{record['name']}_run")
+        self._run.argtypes, self._run.restype = [ctypes.c_void_p] * 3, None
+        self._own = threading.local()
+
+    def workspace(self) -> int:
+        """The address of this thread's workspace."""
+        try:
+            return self._own.place
+        except AttributeError:
+            self._own.place, self._own.held = aligned(self._size)
+            return self._own.place
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Raises ShapeError for images of another shape, type or device."""
+        if images.shape[1:] != self.input_shape or images.dtype != torch.float32 or images.device.type != "cpu":
+            raise ShapeError(
+                f"native: images are {tuple(images.shape)} {images.dtype} on {images.device}, must be "
+                f"(batch, {', '.join(map(str, self.input_shape))}) torch.float32 on cpu."
+            )
+        images = images.contiguous()
+        count = len(images)
+        out = torch.empty((count, *self.output_shape))
+        run, place, x, y = self._run, self.workspace(), images.data_ptr(), out.data_ptr()
+        if count == 1:
+            run(x, y, place)
+            return out
+        steps = 4 * images[0].numel() if count else 0, 4 * out[0].numel() if count else 0
+        for i in range(count):
+            run(x + i * steps[0], y + i * steps[1], place)
+        return out
+
+
+def load_native(folder: str | Path) -> Native:
+    """The library of a folder that `build_native` wrote. It is code: it runs in this process.
+
+    Raises CorruptFileError when the library is not the one that was written, SettingError for another machine's.
+    """
+    folder = Path(folder)
+    record = read_sealed_json(folder / "native.json")
+    library = folder / Path(str(record["library"])).name
+    if not library.exists() or sha256(library.read_bytes()) != record["sha256"]:
+        raise CorruptFileError(f"{library}: is missing or not the library that native.json tells of; build it again.")
+    if record["target"] not in ("native", "x86-64-v3"):
+        raise SettingError(f"{folder}: was built for {record['target']}, which cannot run here; build it for native.")
+    return opened(library, record)
+
+
+def opened(library: Path, record: dict[str, Any]) -> Native:
+    try:
+        return Native(library, record)
+    except OSError as error:
+        raise WorkError(f"{library}: this machine cannot load it ({error}); build it for native.") from error
+
+
+def library_module(text: str, name: str, plan: Plan, machine: Target) -> nn.Module:
+    """A C text, compiled and loaded."""
+    record = {
+        "name": name, "workspace_bytes": plan.workspace_bytes, "input_shape": plan.program.input_shape,
+        "output_shape": plan.program.output_shape,
+    }  # fmt: skip
+    return opened(compile_c(text, machine, (f"{name}_run",)), record)
+
+
+def native(model: nn.Module, example: Tensor, threads: int) -> Callable[[Tensor], Tensor]:
+    """The runtime `native`: the model as C, compiled here, fp32. threads: it has one, whatever is asked.
+
+    Raises as `build_native`, MeasurementError when the outputs are not those of the model.
+    """
+    refuse_gpu("native", example)
+    machine = target_of("native")
+    plan = plan_c(model, example, machine.vector_bytes, machine.registers)
+    choices = choose_kernels(plan, machine, example[:1])
+    run = library_module(write_c(plan, "net", choices, run_function), "net", plan, machine)
+    check_parity("native", run, frozen(model), example)
+    return run
+
+
+def profile_native(folder: str | Path, image: Tensor, calls: int = 200) -> list[tuple[str, str, float, int, int]]:
+    """Where the time goes: (layer, kernel, microseconds, dense multiply-adds, multiply-adds) for every operation.
+
+    image: (1, channels, height, width). Each operation is timed alone, its inputs as the image leaves them.
+    """
+    net = load_native(folder)
+    layer = getattr(net._library, f"{net.record['name']}_layer")
+    layer.argtypes = [ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
+    layer.restype = None
+    place, held = aligned(net.record["workspace_bytes"])
+    pixels, rows = image.float().contiguous(), []
+    for index, about in enumerate(net.record["layers"]):
+        layer(index, pixels.data_ptr(), place, 1)
+        times = 16
+
+        def call(index: int = index, times: int = times) -> None:
+            layer(index, pixels.data_ptr(), place, times)
+
+        timing = time_callable(call, min_seconds=0.05, min_samples=max(30, calls))
+        kernel = " ".join(filter(None, (about["kind"], about["kernel"])))
+        us = 1e3 * timing.median_ms / times
+        rows.append((about["layer"] or about["kind"], kernel, us, about["dense_macs"], about["macs"]))
+    del held
+    return rows
