@@ -26,6 +26,7 @@ Data = Annotated[
     str | None, typer.Option("--data", help="Whose validation images are fed; else what the first was made on.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for bench.json and bench.html, the picture.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Allow what is code: a user's file, a native library, a .pt2.")]
 
 
 def bench(
@@ -37,7 +38,7 @@ def bench(
     data_dir: o.DataDir = None,
     threads: o.Threads = None,
     seed: o.Seed = 0,
-    trust: o.Trust = False,
+    trust: Trust = False,
     json: o.Json = False,
     dry_run: o.DryRun = False,
 ) -> None:

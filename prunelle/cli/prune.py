@@ -108,7 +108,7 @@ def prune(
 
     if what == "--sparsity":
         assert sparsity is not None
-        zeroing = (sparsity, score or "magnitude", scope or "global", 10 if epochs is None else epochs)
+        zeroing = (sparsity, given(score, "magnitude"), given(scope, "global"), 10 if epochs is None else epochs)
         recipe = single.prune_recipe(model, needed(data, what), weights, shape, *zeroing, seed, o.settings(set))
         carry_out(recipe, out, data_dir=data_dir, workers=1, **place)
         return
@@ -133,6 +133,11 @@ def prune(
         raise SettingError("--verify: with --data only what --channels cuts is held; leave out one of the two.")
     recipe = single.cut_recipe(model, data, weights, shape, stage, epochs or 0, seed, o.settings(set))
     carry_out(recipe, out, data_dir=data_dir, workers=1, verified=verify, **place)
+
+
+def given(word: str | None, otherwise: str) -> str:
+    """The word, also an empty one, which is refused where it is read."""
+    return otherwise if word is None else word
 
 
 def needed(data: str | None, what: str) -> str:

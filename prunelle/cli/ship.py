@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,13 +29,14 @@ Data = Annotated[
     typer.Option("--data", help="On whose test split the file is held to the model; else what it was made on."),
 ]
 Batch = Annotated[int, typer.Option("--batch", min=1, max=65_536, help="Images a timed call.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for the files; it appears whole, at the end, or not at all.")]
 Layers = Annotated[bool, typer.Option("--layers", help="Of native: where the time goes, layer by layer.")]
 
 
 def ship(
     model: o.Model,
     format: Format,
-    out: o.Out,
+    out: Out,
     int8: Int8 = False,
     precision: Precision = None,
     target: Target = "native",

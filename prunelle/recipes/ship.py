@@ -37,6 +37,7 @@ from prunelle.ship.shipped import (
     is_shipped,
     list_files,
     read_shipped,
+    running_bytes,
     sync,
     write_shipped,
 )
@@ -98,7 +99,7 @@ def made(asked: Asked, what: Subject, staging: Path, dense: int) -> list[Candida
     here = make(asked.format, replace(order, target="native"), staging / "here", what.exam, asked.threads, dense)
     make_folder(staging / "made")
     load_format(asked.format).write(order, staging / "made")
-    size = sum(file.size_bytes for file in list_files(staging / "made").values())
+    size = running_bytes(list_files(staging / "made", asked.format))
     return [replace(here, folder=staging / "made", run=None, size_bytes=size)]
 
 
@@ -132,7 +133,7 @@ def sizes_before(model: str, what: Subject, staging: Path) -> dict[str, int | No
         with suppress(LimitError):
             make_folder(staging / "packed")
             load_format("packed").write(what.order, staging / "packed")
-            packed = sum(file.size_bytes for file in list_files(staging / "packed").values())
+            packed = running_bytes(list_files(staging / "packed", "packed"))
     return {"dense_safetensors": dense_bytes(what.opened.model, staging), "saved_folder": saved, "packed": packed}
 
 
@@ -161,7 +162,7 @@ def describe(
         preprocessing=preprocessing.to_json() if preprocessing else None,
         class_names=list(what.class_names),
         data=what.data,
-        files=list_files(chosen.folder),
+        files=list_files(chosen.folder, chosen.format),
         sizes_bytes={**sizes, "native": built.get("native"), **({"packed": chosen.size_bytes} if small else {})},
         parity=Held(**chosen.parity.to_json()) if chosen.parity else None,
         counts=Counts(**what.counts),

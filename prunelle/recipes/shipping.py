@@ -96,11 +96,12 @@ def subject(asked: Asked, data_dir: str | None, trust: bool) -> Subject:
         exam = dataclasses.replace(exam_on_noise(model, shape, seed), where=note)
     else:
         exam = exam_on(model, task.test, task.metric, f"test split of {data}")
+    seen = None if task is None else calibration(task, seed)
     order = Order(
         model,
-        torch.rand(1, *shape, generator=generator(seed, "example")),
+        torch.rand(1, *shape, generator=generator(seed, "example")) if seen is None else seen[:1],
         "fp32",
-        None if task is None else calibration(task, seed),
+        seen,
         asked.target,
         opened.preprocessing or (task.preprocessing if task else None),
         {"builder": opened.builder, "cuts": opened.cuts, "class_names": opened.class_names},

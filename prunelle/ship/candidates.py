@@ -14,7 +14,7 @@ from prunelle.ship.first_line import first_line
 from prunelle.ship.formats import Order, Run, load_format, open_format
 from prunelle.ship.gate import LIMITS, Exam, Parity, hold, smaller
 from prunelle.ship.names import FORMATS, PRECISIONS
-from prunelle.ship.shipped import list_files
+from prunelle.ship.shipped import list_files, running_bytes
 
 SMALL = ("packed", "int8")
 """What is asked for to be small; it is refused where it is not."""
@@ -64,7 +64,7 @@ def make(name: str, order: Order, folder: Path, exam: Exam, threads: int, dense_
     make_folder(folder)
     try:
         load_format(name).write(order, folder)
-        size = sum(file.size_bytes for file in list_files(folder).values())
+        size = running_bytes(list_files(folder, name))
         run = open_format(name, folder, order.precision, threads, trust=True)
         parity = hold(what, run, exam, order.precision)
     except PrunelleError:

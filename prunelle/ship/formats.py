@@ -41,12 +41,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Format:
-    """write: an order into an empty folder. open: (folder, precision, threads, trust) -> images to outputs. runtime: the word
-    for what runs it. packages: which must be installed."""
+    """write: an order into an empty folder. open: (folder, precision, threads, trust) -> images to outputs. runtime:
+    the word for what runs it. endings: of the files that running needs. packages: which must be installed."""
 
     write: Callable[[Order, Path], None]
     open: Callable[[Path, str, int, bool], Run]
     runtime: str
+    endings: tuple[str, ...]
     packages: tuple[str, ...] = ()
 
 
@@ -156,9 +157,9 @@ def _open_packed(folder: Path, precision: str, threads: int, trust: bool) -> Run
 
 
 TABLE = {
-    "native": Format(_write_native, _open_native, "native"),
-    "onnx": Format(_write_onnx, _open_onnx, "onnxruntime", ("onnx", "onnxscript", "onnxruntime")),
-    "openvino": Format(_write_openvino, _open_openvino, "openvino", ("openvino",)),
-    "pt2": Format(_write_pt2, _open_pt2, "pt2"),
-    "packed": Format(_write_packed, _open_packed, "eager"),
+    "native": Format(_write_native, _open_native, "native", (".so", ".a", ".o", ".wasm")),
+    "onnx": Format(_write_onnx, _open_onnx, "onnxruntime", (".onnx",), ("onnx", "onnxscript", "onnxruntime")),
+    "openvino": Format(_write_openvino, _open_openvino, "openvino", (".xml", ".bin"), ("openvino",)),
+    "pt2": Format(_write_pt2, _open_pt2, "pt2", (".pt2",)),
+    "packed": Format(_write_packed, _open_packed, "eager", (".prn",)),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from prunelle.errors import CorruptFileError, ModelError, PrunelleError, SettingError, UntrustedCodeError
 from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.ship.first_line import first_line
-from prunelle.ship.formats import Run, open_format
+from prunelle.ship.formats import Run, load_format, open_format
 from prunelle.ship.names import CODE, FORMATS, PRECISIONS
 
 MANIFEST = "ship.json"
@@ -26,10 +26,11 @@ Bytes = Annotated[int, Field(ge=0, le=2**48)]
 
 
 class File(BaseModel):
-    """One file of the folder."""
+    """One file of the folder. runs: whether running needs it; sources and what reads them are left out of the size."""
 
     model_config = CHECKED
     size_bytes: Bytes
+    runs: bool
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -98,7 +99,7 @@ class Layer(BaseModel):
 class Shipped(BaseModel):
     """ship.json.
 
-    files: those that running needs, by name. sizes_bytes: of the same network in other forms, each by os.stat.
+    files: by name. sizes_bytes: of the same network in other forms, each by os.stat.
     asked: the command's words, by which a second start knows its own. parity: None where it could not run here.
     table: the candidates that were tried, in rows.
     """
@@ -128,7 +129,7 @@ class Shipped(BaseModel):
     @property
     def size_bytes(self) -> int:
         """Of the files that running needs."""
-        return sum(file.size_bytes for file in self.files.values())
+        return running_bytes(self.files)
 
 
 def is_shipped(folder: str | Path) -> bool:
@@ -136,10 +137,18 @@ def is_shipped(folder: str | Path) -> bool:
     return (Path(folder) / MANIFEST).is_file()
 
 
-def list_files(folder: Path) -> dict[str, File]:
-    """Name, bytes and hash of every file in a folder and below, reports and ship.json left out."""
+def running_bytes(files: Mapping[str, File]) -> int:
+    """Bytes of those that running needs."""
+    return sum(file.size_bytes for file in files.values() if file.runs)
+
+
+def list_files(folder: Path, name: str) -> dict[str, File]:
+    """Name, bytes and hash of every file in a folder of format `name` and below, reports and ship.json left out."""
+    endings = load_format(name).endings
     return {
-        path.relative_to(folder).as_posix(): File(size_bytes=path.stat().st_size, sha256=hash_of(path))
+        path.relative_to(folder).as_posix(): File(
+            size_bytes=path.stat().st_size, sha256=hash_of(path), runs=path.suffix in endings
+        )
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST and path.name not in REPORTS
     }

@@ -102,6 +102,7 @@ VALID: tuple[tuple[str, ...], ...] = (
     ("run", "gradual", "--set", "sparsities=[0.5,0.9]", "--set", "epochs=1", "--data-dir", RUBBISH, "--out", "out"),
     ("measure", "lenet5", "--data", "mnist", "--data-dir", RUBBISH, "--threads", "1", "--runtime", "eager"),
     ("measure", "saved", "--data", "mnist", "--data-dir", RUBBISH, "--batch", "2"),
+    ("ship", "lenet5", "--format", "onnx", "--data", "mnist", "--data-dir", RUBBISH, "--batch", "2", "--out", "out"),
     ("compare", "saved", "lenet5", "--data", "mnist", "--data-dir", RUBBISH, "--max-drop", "0.5"),
 )
 
@@ -180,7 +181,7 @@ def words(folder: Path, draw: random.Random) -> Iterator[Mutant]:
         "gradual",
         "random",
     }
-    named |= {"layer", "eager", "saved", "train", "prune", "run", "measure", "compare"}
+    named |= {"layer", "eager", "saved", "train", "prune", "run", "measure", "compare", "ship", "onnx"}
     while True:
         line = list(draw.choice(VALID))
         at = draw.choice([i for i, word in enumerate(line) if word in named or word.startswith("--")])
@@ -206,6 +207,9 @@ NUMERIC = {
     "--scope": ("all", "Global", "layers"),
     "--score": ("l1", "Magnitude", "magnitude_x_gradient"),
     "--runtime": ("tensorrt", "Eager", "onnx"),
+    "--format": ("tflite", "Onnx", "onnxruntime"),
+    "--precision": ("int4", "fp64", "int16"),
+    "--target": ("arm", "riscv64", "wasm32-wasi"),
 }
 
 
@@ -217,6 +221,7 @@ def values(folder: Path, draw: random.Random) -> Iterator[Mutant]:
         "run": ("--threads", "--device"),
         "measure": ("--batch", "--threads", "--seed", "--input", "--device", "--runtime"),
         "compare": ("--max-drop", "--threads", "--device"),
+        "ship": ("--batch", "--threads", "--seed", "--input", "--format", "--precision", "--target"),
     }
     while True:
         line = list(draw.choice(VALID))
@@ -240,6 +245,7 @@ def missing(folder: Path, draw: random.Random) -> Iterator[Mutant]:
     while True:
         line = list(draw.choice(VALID))
         needed = {"train": ("--data", "--out"), "prune": ("--out", amount_of(line)), "run": ("--out",)}
+        needed["ship"] = ("--format", "--out")
         choices = [*needed.get(line[0], ()), "model", "value", "extra"]
         choice = draw.choice(choices)
         if choice == "model":

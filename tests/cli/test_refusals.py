@@ -79,6 +79,14 @@ SAID = {
     "gradual, fpgm, channels_latency, or a .json file.",
     "measure lenet5 --runtime eagr": "--runtime 'eagr': must be one of eager, compile, onnxruntime, openvino, did you "
     "mean 'eager'?; pass one of them.",
+    "ship lenet5 --format onxx --out o": "--format 'onxx': must be one of native, onnx, openvino, pt2, packed, "
+    "auto, did you mean 'onnx'?; correct it.",
+    "ship lenet5 --format pt2 --int8 --out o": "--format pt2: comes in fp32, not in int8; "
+    "take --format onnx or openvino.",
+    "ship lenet5 --format onnx --target wasm32-wasi --out o": "--target: is of --format native, not of onnx; "
+    "leave it out.",
+    "ship lenet5 --format onnx --out o --int8 --precision fp32": "--int8 and --precision fp32: exclude each other; "
+    "pass one of them.",
     "meazure lenet5": "No such command 'meazure'. Did you mean 'measure'?; see prunelle --help.",
 }
 

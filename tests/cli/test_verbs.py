@@ -28,9 +28,10 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty samples a side: what is timed is not judged here."""
-    from prunelle.recipes import cards, compare, measure
+    from prunelle.recipes import bench, cards, compare, measure
+    from prunelle.ship import auto
 
-    for module in (cards, compare, measure):
+    for module in (auto, bench, cards, compare, measure):
         timer = module.time_interleaved
         monkeypatch.setattr(
             module, "time_interleaved", lambda fns, timer=timer, **s: timer(fns, **(s | {"min_samples": 1}))
@@ -182,6 +183,22 @@ def test_compare_judges_by_what_was_lost(root: Path, capsys: Capture) -> None:
     assert answer(f"compare {root}/trained lenet_300_100".split()) == 1
     assert "0.5 are allowed" in capsys.readouterr().err
     told(f"compare lenet_300_100 {root}/trained --data digits --max-drop 0", capsys)
+
+
+def test_ship_and_bench_what_was_shipped(root: Path, tmp_path: Path, capsys: Capture) -> None:
+    line = f"ship {root}/trained --format pt2 --out {tmp_path}/s"
+    found = told(line, capsys)
+    assert (found["format"], found["data"], found["parity"]["num_images"]) == ("pt2", "digits", 400)
+    assert {Path(file["path"]).name for file in found["files"]} == {"model.pt2", "ship.json", "report.html"}
+    assert answer(line.split()) == 0
+    assert "100.00 % of 400 predictions equal" in capsys.readouterr().out
+    row = told(f"bench {root}/trained {tmp_path}/s --trust --out {tmp_path}/b", capsys)["artefacts"][1]
+    assert row["name"] == f"{tmp_path}/s" and row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+    assert (tmp_path / "b" / "bench.html").is_file()
+    assert answer(f"bench {root}/trained {tmp_path}/s".split()) == 2
+    assert "pass --trust" in capsys.readouterr().err
+    assert told(f"measure {tmp_path}/s --data digits --trust", capsys)["num_test"] == 400
+    assert told(f"{line}2 --dry-run", capsys)["minutes"] > 0 and not (tmp_path / "s2").exists()
 
 
 def test_doctor(capsys: Capture) -> None:

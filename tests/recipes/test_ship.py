@@ -90,7 +90,7 @@ def test_without_data_noise_is_compared_and_it_says_so(tmp_path: Path) -> None:
 
 def fake(run, size: int = 10) -> Format:
     """A format whose file is `size` zeros and whose runtime is `run`."""
-    return Format(lambda order, folder: (folder / "f").write_bytes(bytes(size)) and None, lambda *_: run, "fake")
+    return Format(lambda order, folder: (folder / "f").write_bytes(bytes(size)) and None, lambda *_: run, "fake", ("",))
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1.0])
@@ -145,7 +145,7 @@ def test_a_library_for_another_machine_is_judged_by_its_build_here(
         targets.append(order.target)
         (folder / "f").write_bytes(bytes(7))
 
-    monkeypatch.setattr(formats, "TABLE", formats.TABLE | {"native": Format(write, lambda *_: net, "native")})
+    monkeypatch.setattr(formats, "TABLE", formats.TABLE | {"native": Format(write, lambda *_: net, "native", ("",))})
     told = ship_model(asked(saved, "native", target="aarch64-linux"), tmp_path / "out")
     assert targets == ["native", "aarch64-linux"]
     assert told["target"] == "aarch64-linux" and told["parity"]["equal"] == 1 and told["table"][0]["median_ms"] is None

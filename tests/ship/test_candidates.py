@@ -21,7 +21,7 @@ def net() -> nn.Module:
 
 def fake(run, size: int = 10) -> Format:
     """A format whose file is `size` zeros and whose runtime is `run`."""
-    return Format(lambda order, folder: (folder / "f").write_bytes(bytes(size)) and None, lambda *_: run, "fake")
+    return Format(lambda order, folder: (folder / "f").write_bytes(bytes(size)) and None, lambda *_: run, "fake", ("",))
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_another_library_s_error_is_one_sentence(table, tmp_path):
     def fails(order: Order, folder: Path) -> None:
         raise RuntimeError("no such operator\nsecond line")
 
-    table["onnx"] = Format(fails, lambda *_: nan, "fake")
+    table["onnx"] = Format(fails, lambda *_: nan, "fake", ("",))
     exam = exam_on_noise(net(), (3, 2, 2))
     with pytest.raises(
         WorkError, match=r"^onnx fp32: could not be made \(RuntimeError: no such operator\); take another format\.$"

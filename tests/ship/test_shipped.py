@@ -32,6 +32,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def folder(tmp_path: Path, file: bytes) -> Path:
     (tmp_path / "model.pt2").write_bytes(file)
     (tmp_path / "report.html").write_text("not counted")
+    (tmp_path / "source.c").write_text("not counted either, but checked")
     found = Shipped(
         format="pt2",
         precision="fp32",
@@ -40,7 +41,7 @@ def folder(tmp_path: Path, file: bytes) -> Path:
         source_sha256="0" * 64,
         input_shape=[3, 2, 2],
         num_classes=2,
-        files=list_files(tmp_path),
+        files=list_files(tmp_path, "pt2"),
         sizes_bytes={"dense_safetensors": 200},
         parity=None,
         counts=Counts(params=26, nnz=26, sparsity=0.0),
@@ -53,7 +54,10 @@ def folder(tmp_path: Path, file: bytes) -> Path:
 
 def test_what_was_written_opens_and_counts_only_what_runs(folder: Path, file: bytes) -> None:
     run, found = open_shipped(folder, trust=True)
-    assert is_shipped(folder) and list(found.files) == ["model.pt2"]
+    assert is_shipped(folder) and [(name, one.runs) for name, one in found.files.items()] == [
+        ("model.pt2", True),
+        ("source.c", False),
+    ]
     assert found.size_bytes == len(file) == (folder / "model.pt2").stat().st_size
     assert run(torch.zeros(5, 3, 2, 2)).shape == (5, 2)
 
