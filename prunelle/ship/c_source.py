@@ -11,7 +11,7 @@ from torch import nn
 
 from prunelle.errors import SettingError
 from prunelle.graph.trace import trace
-from prunelle.ship.c import maps, vectors
+from prunelle.ship.c import maps, pools, rows, vectors
 from prunelle.ship.c.conv import CONV_TABLE, Shape, shapes, write_conv
 from prunelle.ship.c.fixed_point import Scales, fit_scales, in_fixed_point
 from prunelle.ship.c.fuse import fuse, read_channels
@@ -159,7 +159,8 @@ def layer(writer: Writer, plan: Plan, index: int, choice: Choice, name: str) -> 
         lines += "\n" + maps.halo(writer, op.out, plan.read)
     unused = "" if isinstance(op, Load) else "(void)in;\n"
     text = "\n".join("  " + line for line in (unused + lines).strip().split("\n"))
-    return f"/* {getattr(op, 'name', '') or 'network'}: {type(op).__name__} */\nstatic void {name}(vn *ws, const float *in) {{\n{text}\n}}\n"
+    told = f"/* {getattr(op, 'name', '') or 'network'}: {type(op).__name__} */"
+    return f"{told}\nstatic void {name}(vn *ws, const float *in) {{\n{text}\n}}\n"
 
 
 def body(writer: Writer, op: Placed, choice: Choice, plan: Plan) -> str:
@@ -171,13 +172,13 @@ def body(writer: Writer, op: Placed, choice: Choice, plan: Plan) -> str:
         assert isinstance(choice, str)
         return vectors.write_linear(writer, op, choice)
     if isinstance(op, Expand):
-        return maps.write_expand(writer, op)
+        return rows.write_expand(writer, op)
     if isinstance(op, Load):
         return maps.write_load(writer, op, scales.of(op.out.first) if scales else None)
     if isinstance(op, MapEach):
         return maps.write_each(writer, op, read)
     if isinstance(op, Pool):
-        return maps.write_pool(writer, op, read)
+        return pools.write_pool(writer, op, read)
     if isinstance(op, Mean):
         return maps.write_mean(writer, op, [scales.of(n) for n in op.x] if scales else None)
     if isinstance(op, Flatten):

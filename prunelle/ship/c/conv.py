@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunelle.ship.c.layout import Layout, valid_lanes
+from prunelle.ship.c.rows import mask_table
 from prunelle.ship.c.steps import FIELDS, Written, struct, write_map_steps
 from prunelle.ship.c.taps import TapConv
 from prunelle.ship.c.writer import FP32, Writer
@@ -227,6 +228,4 @@ def finish(writer: Writer, layout: Layout, shape: Shape, slot: int, made: Writte
 
 def masks(writer: Writer, layout: Layout) -> str:
     """The table of which lanes hold pixels."""
-    flags = [valid_lanes(layout, vector) for vector in range(layout.num_vectors)]
-    kind = "int32_t" if writer.numbers is FP32 else "int16_t"
-    return writer.table(kind, -np.asarray(flags).astype(np.int32 if writer.numbers is FP32 else np.int16))
+    return mask_table(writer, np.array([valid_lanes(layout, vector) for vector in range(layout.num_vectors)]))

@@ -1,6 +1,7 @@
 """What a network does, as a list of operations on channels. A channel is known by a number; 0 is a channel of zeros.
 
-Concatenating, splitting, shuffling and padding channels only pass numbers on, so they cost nothing when the network runs.
+Concatenating, splitting, shuffling and padding channels only pass numbers on, so they cost nothing when the
+network runs.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from prunelle.ship.c.ops import Gather, Linear, Softmax, VectorEach
-from prunelle.ship.c.steps import struct, write_vector_steps
+from prunelle.ship.c.steps import Written, struct, write_vector_steps
 from prunelle.ship.c.writer import Writer
 
 FORMS = ("rows", "columns", "lists")
-"""rows: dense rows, one an input, inputs that are zero skipped. columns: only weights that are not zero, inputs that are
-zero skipped. lists: only weights that are not zero, one sum an output."""
+"""rows: dense rows, one an input, inputs that are zero skipped. columns: only weights that are not zero, inputs that
+are zero skipped. lists: only weights that are not zero, one sum an output."""
 
 VECTOR_TABLE = """\
 typedef struct {
@@ -151,7 +151,7 @@ static void linear_lists(vn *ws, const vector_table *t) {
 BODIES = {"rows": ROWS, "columns": COLUMNS, "lists": LISTS}
 
 
-def each_call(writer: Writer, made, count: int) -> str:  # type: ignore[no-untyped-def]
+def each_call(writer: Writer, made: Written, count: int) -> str:
     """Steps on the vector that the table's `out` names, in place."""
     name = f"vector{made.name}"
     lines = "\n    ".join(line.replace("@i", "i") for line in made.lines)
@@ -173,6 +173,7 @@ static void {name}(vn *ws, const vector_table *t, int32_t vectors) {{
 
 
 def write_vector_each(writer: Writer, op: VectorEach) -> str:
+    """Steps on a vector, into another."""
     made = write_vector_steps(writer, op.steps, op.out.count)
     fields = f"{{0, 0, 0, 0, {op.x.offset}, {op.out.offset}, 0, 0, {struct(made)}}}"
     call = each_call(writer, made, op.out.count).replace("s.in = t.out; ", "")
@@ -217,6 +218,7 @@ static void softmax(vn *ws, int32_t in, int32_t out, int32_t count, int32_t loga
 
 
 def write_gather(writer: Writer, op: Gather) -> str:
+    """Pieces copied one behind the other."""
     lines, at = [], 0
     for vector, first, count in op.pieces:
         lines.append(

@@ -1,0 +1,102 @@
+"""The C of pooling: the largest or the mean of a window, all windows of a row of vectors at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prunelle.ship.c.conv import masks
+from prunelle.ship.c.maps import live_of, table_call, write_each
+from prunelle.ship.c.ops import ZERO, MapEach, Pool
+from prunelle.ship.c.rows import Rows, blank, columns_mask, mask_table
+from prunelle.ship.c.steps import write_map_steps
+from prunelle.ship.c.writer import FP32, Writer
+
+
+def write_pool(writer: Writer, op: Pool, read: set[int]) -> str:
+    """Largest or mean of a window."""
+    live, out = live_of(op.out, read), op.out.layout
+    number = next((n for n in op.x if n != ZERO), None)
+    if number is None:
+        return write_each(writer, MapEach(op.name, op.x, op.out, op.steps), read)
+    source = writer.program.owner(number).layout
+    rows = Rows(source, out, op.stride)
+    made = write_map_steps(writer, op.steps, live)
+    low = -32768 if writer.numbers is not FP32 else float(np.finfo(np.float32).min)
+    value = low if op.kind == "max" else 0
+    empty = blank(writer, rows.reach + op.kernel[1], value, op.pad[1])
+    name = f"pool_{op.kind}_{source.height}x{source.width}_{out.height}x{out.width}_{op.kernel[0]}_{op.kernel[1]}"
+    name += f"_{op.stride[0]}_{op.stride[1]}_{op.pad[0]}_{op.pad[1]}_{int(op.count_pad)}{made.name}"
+    lines = window(writer, op, rows, value, empty)
+    tail = "" if out.full else f"r = keep(r, ((const vm *){masks(writer, out)})[at]);"
+    steps = " ".join(line.replace(" + @i", "") for line in made.lines)
+    setup = "\n    ".join(made.setup)
+    text = [
+        f"static void {name}(vn *ws, const map_table *t) {{",
+        "  for (int32_t o = 0; o < t->channels; o++) {",
+        "    const int32_t in = t->in[o];",
+        "    const number *from = (const number *)(ws + (in < 0 ? 0 : in));",
+        "    vn *out = ws + t->out[o];",
+        f"    {setup}",
+        f"    for (int32_t v = 0; v < {out.rows}; v++) {{",
+        f"      vn {', '.join(f'a{side}' for side in range(out.vecs))};",
+        *("      " + line for line in lines),
+    ]
+    for side in range(out.vecs):
+        text.append(f"      {{ const int32_t at = v * {out.vecs} + {side};")
+        text.append(
+            f"        vn r = in < 0 ? (vn){{0}} : a{side}; {mean_factor(writer, op)} {steps} {tail} out[at] = r; }}"
+        )
+    text += ["    }", "  }", "}", ""]
+    writer.function(name, "\n".join(text))
+    return table_call(writer, name, op, live, made)
+
+
+def window(writer: Writer, op: Pool, rows: Rows, value: float, empty: str) -> list[str]:
+    """The lines that bring all pixels of a window together in a0, a1, ..."""
+    lines, out = [], rows.out
+    share = (
+        writer.values([32768 / (op.kernel[0] * op.kernel[1])])
+        if writer.numbers is not FP32 and op.kind == "mean"
+        else ""
+    )
+    for ky in range(op.kernel[0]):
+        lines.append("{")
+        lines += rows.pointers(f"@ * {op.stride[0]} + {ky - op.pad[0]}", empty)
+        for kx in range(op.kernel[1]):
+            flags = columns_mask(rows.source, out, op.stride[1], kx - op.pad[1])
+            for side in range(out.vecs):
+                read = rows.vector(side, str(kx - op.pad[1]))
+                if not flags[side].all():
+                    table = f"((const vm *){mask_table(writer, flags[side])})[0]"
+                    lowest = "spread_number(LOWEST)" if op.kind == "max" else ""
+                    read = f"either({read}, {lowest}, {table})" if op.kind == "max" else f"keep({read}, {table})"
+                if share:
+                    read = f"times({read}, spread({share}[0]))"
+                if ky == kx == 0:
+                    lines.append(f"a{side} = {read};")
+                elif op.kind == "max":
+                    lines.append(f"{{ const vn x = {read}; a{side} = larger(a{side}, x); }}")
+                else:
+                    lines.append(f"a{side} += {read};")
+        lines.append("}")
+    return lines
+
+
+def mean_factor(writer: Writer, op: Pool) -> str:
+    """What a sum is multiplied with: one over the pixels of the window, or those of them that lie inside."""
+    if op.kind != "mean" or writer.numbers is not FP32:
+        return ""
+    if op.count_pad or op.pad == (0, 0):
+        return f"r = r * {1 / (op.kernel[0] * op.kernel[1])!r}f;"
+    out, owner = op.out.layout, writer.program.owner(next(n for n in op.x if n != ZERO)).layout
+    counts = [
+        [sum(0 <= i * s - p + j < size for j in range(k)) for i in range(length)]
+        for length, s, p, k, size in zip(
+            (out.height, out.width), op.stride, op.pad, op.kernel, (owner.height, owner.width), strict=True
+        )
+    ]
+    factors = np.zeros(out.num_vectors * out.lanes, dtype=np.float32)
+    for y in range(out.height):
+        for x in range(out.width):
+            factors[out.place(y, x)] = 1 / (counts[0][y] * counts[1][x])
+    return f"r = r * ((const vn *){writer.floats(factors)})[at];"

@@ -1,0 +1,122 @@
+"""The C that reads a row of pixels at a stride, and the copies that strided convolutions read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prunelle.ship.c.layout import Layout
+from prunelle.ship.c.taps import Expand
+from prunelle.ship.c.writer import FP32, Writer
+
+
+class Rows:
+    """Pieces of C that read one vector of a map at a stride: the same for copies and pools. Final.
+
+    Written lines expect `from` (the channel's first row), `v` (the row of vectors in the result); `dx` is a C constant
+    or variable."""
+
+    def __init__(self, source: Layout, out: Layout, stride: tuple[int, int]):
+        self.source, self.out, self.stride = source, out, stride
+
+    def pointers(self, row: str, blank: str) -> list[str]:
+        """row: the C expression of the source row for row y of the result. blank: what rows outside are read from."""
+        source, lines = self.source, []
+        for group in range(self.out.groups):
+            lines.append(f"const int32_t y{group} = v + {group * self.out.rows};")
+            lines.append(f"const int32_t r{group} = {row.replace('@', f'y{group}')};")
+            place = f"r{group} * {source.vecs * source.lanes}"
+            if source.groups > 1:
+                place = f"(r{group} % {source.rows}) * {source.lanes} + (r{group} / {source.rows}) * {source.span}"
+            inside = f"r{group} >= 0 && r{group} < {source.height}"
+            lines.append(f"const number *s{group} = {inside} ? from + ({place}) : {blank};")
+        return lines
+
+    @property
+    def reach(self) -> int:
+        """How many numbers behind a row's start may be read."""
+        return (self.out.vecs * self.out.lanes) * self.stride[1] + self.out.lanes
+
+    def vector(self, side: int, dx: str) -> str:
+        """The expression of vector `side` of the result's row."""
+        lanes, step = self.out.lanes, self.stride[1]
+        if step > 2:
+            return self.slowly(side, dx)
+        if self.out.groups == 1:
+            at = f"s0 + {side * lanes * step} + {dx}"
+            if step == 1:
+                return f"load({at})"
+            index = ", ".join(str(2 * lane) for lane in range(lanes))
+            return f"MOVE(load({at}), load({at} + {lanes}), {index})"
+        parts, count = [f"load(s{group} + {dx})" for group in range(self.out.groups)], self.out.span
+        while len(parts) > 1:
+            take = [i * step for i in range(count)] + [lanes + i * step for i in range(count)]
+            index = ", ".join(map(str, take + [0] * (lanes - 2 * count)))
+            parts = [f"MOVE({a}, {b}, {index})" for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            count, step = 2 * count, 1
+        return parts[0]
+
+    def slowly(self, side: int, dx: str) -> str:
+        """One number after another, for strides above 2."""
+        step, span = self.stride[1], self.out.span
+        columns = [side * self.out.lanes + lane % span for lane in range(self.out.lanes)]
+        inside = [
+            f"s{lane // span}[{column * step} + {dx}]" if column < self.out.width else "0"
+            for lane, column in enumerate(columns)
+        ]
+        return f"(vn){{{', '.join(inside)}}}"
+
+
+def columns_mask(source: Layout, out: Layout, step: int, dx: int) -> np.ndarray:
+    """(vecs, lanes) bool: lanes whose pixel lies inside the source and the result."""
+    lanes = np.arange(out.vecs * out.lanes)
+    column = lanes % out.span if out.groups > 1 else lanes
+    inside = (column < out.width) & (column * step + dx >= 0) & (column * step + dx < source.width)
+    return inside.reshape(out.vecs, out.lanes)
+
+
+def mask_table(writer: Writer, flags: np.ndarray) -> str:
+    """Lanes that count, as masks: all bits or none. Gives the table's name."""
+    if writer.numbers is FP32:
+        return writer.table("int32_t", np.where(flags, np.int32(-1), np.int32(0)))
+    return writer.table("int16_t", np.where(flags, np.int16(-1), np.int16(0)))
+
+
+def blank(writer: Writer, reach: int, value: float, left: int) -> str:
+    """A row of one value to read where the map has none; a pointer into it so that `left` numbers before it exist."""
+    return f"{writer.values(np.full(reach + left, value))} + {left}"
+
+
+def write_expand(writer: Writer, op: Expand) -> str:
+    """Copies of channels, each where a strided convolution wants it, rows beyond the edges included."""
+    out, step = op.out, op.stride
+    if not op.copies:
+        return ""
+    source = writer.owners[op.copies[0].channel].layout if writer.owners else None
+    if source is None:
+        source = writer.program.owner(op.copies[0].channel).layout
+    rows = Rows(source, out.layout, step)
+    offsets = sorted({copy.column for copy in op.copies})
+    flags = np.stack([columns_mask(source, out.layout, step[1], dx) for dx in offsets])
+    left = max(0, -offsets[0])
+    zeros = blank(writer, rows.reach + max(0, offsets[-1]), 0, left)
+    name = f"expand_{source.height}x{source.width}_{out.layout.height}x{out.layout.width}_{step[0]}_{step[1]}"
+    name += f"_{out.above}_{out.below}_{left}_{max(0, offsets[-1])}"
+    lines = [
+        f"static void {name}(vn *ws, const int32_t *t, const vm *masks, int32_t channels) {{",
+        "  for (; channels > 0; channels--, t += 5) {",
+        "    const number *from = (const number *)(ws + t[0]);",
+        "    const int32_t row = t[1], dx = t[2];",
+        f"    const vm *mask = masks + t[3] * {out.layout.vecs};",
+        "    vn *to = ws + t[4];",
+        f"    for (int32_t v = {-out.above}; v < {out.layout.rows + out.below}; v++) {{",
+        *("      " + line for line in rows.pointers(f"@ * {step[0]} + row", zeros)),
+    ]
+    for side in range(out.layout.vecs):
+        lines.append(f"      to[v * {out.layout.vecs} + {side}] = keep({rows.vector(side, 'dx')}, mask[{side}]);")
+    lines += ["    }", "  }", "}", ""]
+    writer.function(name, "\n".join(lines))
+    table = []
+    for index, copy in enumerate(op.copies):
+        place = out.offset + index * out.stride
+        table += [writer.place(copy.channel), copy.row, copy.column, offsets.index(copy.column), place]
+    return f"{name}(ws, {writer.ints(table)}, (const vm *){mask_table(writer, flags)}, {len(op.copies)});"
