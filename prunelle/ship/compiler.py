@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,14 @@ TARGETS = {
 }
 """Beside these `native`: the machine that compiles."""
 
+MACHINES = {"x86-64-v3": ("x86_64", "AMD64"), "aarch64-linux": ("aarch64",)}
+"""What `platform.machine()` says where a target's files run; those of `native` are taken to run here."""
+
+
+def runs_here(name: str) -> bool:
+    """Whether the files made for this target can be loaded by this process."""
+    return name == "native" or platform.machine() in MACHINES.get(name, ())
+
 
 def target_of(name: str) -> Target:
     """The target of this name; `native` asks the compiler what this machine has.
@@ -85,14 +94,19 @@ def native_macros() -> str:
 
 
 def find_compiler(foreign: bool = False) -> tuple[str, ...]:
-    """The command of the C compiler: $CC, cc, gcc or clang, else ziglang's; foreign: only ziglang's.
+    """The command of the C compiler: $CC, else cc, gcc or clang, else ziglang's; foreign: only ziglang's.
 
-    Raises MissingExtraError when there is none.
+    Raises MissingExtraError when there is none, SettingError for a CC that is not there.
     """
     if not foreign:
-        for word in (os.environ.get("CC"), "cc", "gcc", "clang"):
-            if word and shutil.which(word.split()[0]):
-                return tuple(word.split())
+        chosen = tuple(os.environ.get("CC", "").split())
+        if chosen and not shutil.which(chosen[0]):
+            raise SettingError(f"CC: there is no {chosen[0]!r} to run, must be a C compiler; correct CC or unset it.")
+        if chosen:
+            return chosen
+        for word in ("cc", "gcc", "clang"):
+            if shutil.which(word):
+                return (word,)
     if find_spec("ziglang") is not None:
         return (sys.executable, "-m", "ziglang", "cc")
     need = "code for another machine needs ziglang" if foreign else "there is no C compiler (cc, gcc or clang)"
@@ -105,7 +119,7 @@ def compile_c(source: str, target: Target, exports: tuple[str, ...]) -> Path:
     exports: names of functions that a .wasm file keeps. Returns the path of a file in the cache: copy it, it may go.
     Raises MissingExtraError without a compiler, WorkError with the compiler's first complaint.
     """
-    compiler = find_compiler(foreign=target.cc is None)
+    compiler = find_compiler(foreign=target.cc is None or not runs_here(target.name))
     flags = command_flags(compiler, target, exports)
     key = hashlib.sha256("\0".join([source, *compiler, *flags, version(compiler)]).encode()).hexdigest()
     if target.name == "native":
