@@ -11,6 +11,7 @@ SAYS = {
     "02_compare_two_schedules.py": "report.html",
     "03_measure_in_other_runtimes.py": "eager: ",
     "04_cut_channels_of_your_own_module.py": "loaded, bit for bit: True",
+    "05_ship.py": "ships as packed",
 }
 
 
