@@ -13,13 +13,14 @@ from prunelle.errors import SettingError
 from prunelle.graph.trace import trace
 from prunelle.ship.c import maps, pools, rows, vectors
 from prunelle.ship.c.conv import CONV_TABLE, Shape, shapes, write_conv
+from prunelle.ship.c.depthwise import write_windows
 from prunelle.ship.c.fixed_point import Scales, fit_scales, in_fixed_point
 from prunelle.ship.c.fuse import fuse, read_channels
 from prunelle.ship.c.lower import lower
 from prunelle.ship.c.memory import place_buffers_
 from prunelle.ship.c.ops import Flatten, Gather, Linear, Load, MapEach, Maps, Mean, Pool, Program, Softmax, VectorEach
 from prunelle.ship.c.prelude import prelude
-from prunelle.ship.c.taps import Expand, Placed, TapConv, place_taps
+from prunelle.ship.c.taps import Expand, Placed, TapConv, Windows, place_taps
 from prunelle.ship.c.writer import FP32, INT16, Numbers, Writer
 from prunelle.ship.frozen import frozen
 
@@ -72,7 +73,7 @@ def plan_c(
     program = fuse(lower(net, trace(net, example[:1].float()), vector_bytes // numbers.bytes))
     scales = fit_scales(program, calibration) if calibration is not None and numbers is INT16 else None
     read = read_channels(program.ops)
-    ops = place_taps(program, read, registers)
+    ops = place_taps(program, read, registers, windows=numbers is FP32)
     for op in ops:
         if isinstance(op, Expand):
             read |= set(range(op.out.first, op.out.first + op.out.count))
@@ -168,6 +169,8 @@ def body(writer: Writer, op: Placed, choice: Choice, plan: Plan) -> str:
     if isinstance(op, TapConv):
         assert isinstance(choice, Shape)
         return write_conv(writer, op, choice, read)
+    if isinstance(op, Windows):
+        return write_windows(writer, op, read)
     if isinstance(op, Linear):
         assert isinstance(choice, str)
         return vectors.write_linear(writer, op, choice)

@@ -20,7 +20,7 @@ from prunelle.errors import CorruptFileError, SettingError, ShapeError, WorkErro
 from prunelle.files import atomic_write, read_sealed_json, sha256, write_sealed_json
 from prunelle.measure.latency import time_callable
 from prunelle.ship.c.ops import Linear
-from prunelle.ship.c.taps import TapConv
+from prunelle.ship.c.taps import TapConv, Windows
 from prunelle.ship.c_example import header, main_c, self_test
 from prunelle.ship.c_source import Choice, Plan, layer_function, plan_c, run_function, write_c
 from prunelle.ship.compiler import Target, compile_c, runs_here, target_of
@@ -90,7 +90,7 @@ def describe(plan: Plan, index: int, choices: dict[int, Choice]) -> dict[str, An
     """A layer as the record tells it: name, kernel, multiply-adds with and without its zeros."""
     op, choice = plan.ops[index], choices.get(index, next(iter(plan.variants(index)), ""))
     dense, macs = 0, 0
-    if isinstance(op, TapConv):
+    if isinstance(op, TapConv | Windows):
         dense, macs = op.dense_macs, op.macs
     elif isinstance(op, Linear):
         dense, macs = op.weight.size, int((op.weight != 0).sum())

@@ -25,10 +25,10 @@ def arithmetic(kind: str) -> Kernel:
         if isinstance(a, Numbers) and isinstance(b, Channels):
             a, b = b, a
         if isinstance(a, Channels) and isinstance(b, Numbers):
-            if kind != "mul" or b.vector.count != a.refs.size:
+            if kind != "mul" or b.shape != (*a.refs.shape, 1, 1):
                 raise refused(node, "joins an image and a vector; ship it as onnx")
             return each(state, node, a, Gate(b.vector))
-        if isinstance(a, Numbers) and isinstance(b, Numbers) and a.vector.count == b.vector.count:
+        if isinstance(a, Numbers) and isinstance(b, Numbers) and a.shape == b.shape:
             return each(state, node, a, JoinVector(b.vector, kind))
         same = isinstance(a, Channels) and isinstance(b, Channels) and a.refs.shape == b.refs.shape
         if not same or (a.height, a.width) != (b.height, b.width) or a.pad != (0, 0) or b.pad != (0, 0):
@@ -45,14 +45,16 @@ def with_constant(state: Lowering, node: fx.Node, kind: str, where: int) -> Valu
     constant = state.numbers(given) if isinstance(given, fx.Node) else np.array(float(given))  # type: ignore[arg-type]
     if kind == "div" and where == 0:
         raise refused(node, "divides a constant by a value; ship it as onnx")
-    count = value.vector.count if isinstance(value, Numbers) else value.refs.size
-    if constant.size not in (1, count):
-        raise refused(node, f"joins a constant of {constant.size} numbers; ship it as onnx")
-    numbers, ones = np.broadcast_to(constant.reshape(-1), count), np.ones(count)
+    shape = value.shape if isinstance(value, Numbers) else (*value.refs.shape, 1, 1)
+    try:
+        numbers = np.broadcast_to(constant, shape).reshape(-1)
+    except ValueError:
+        raise refused(node, f"joins a constant of shape {constant.shape}, neither one nor one a channel") from None
+    ones = np.ones(len(numbers))
     scale, shift = {
         "add": (ones, numbers),
         "sub": (ones, -numbers) if where == 1 else (-ones, numbers),
         "mul": (numbers, 0 * ones),
-        "div": (1 / numbers if kind == "div" else ones, 0 * ones),
+        "div": (ones / numbers if kind == "div" else ones, 0 * ones),
     }[kind]
     return each(state, node, value, Affine(scale, shift))

@@ -49,11 +49,18 @@ def convolve(op: Conv, x: Tensor) -> Tensor:
 
 
 def pooled(op: Pool, x: Tensor) -> Tensor:
+    """Padded below and right, or cut there, by as much as the output's size asks."""
+    out, counts = op.out.layout, op.counts(x.shape[2], x.shape[3])
+    below, right = (
+        (length - 1) * op.stride[axis] + op.kernel[axis] - x.shape[2 + axis] - op.pad[axis]
+        for axis, length in enumerate((out.height, out.width))
+    )
+    sides = (op.pad[1], right, op.pad[0], below)
     if op.kind == "max":
-        return F.max_pool2d(x, op.kernel, op.stride, op.pad)
-    if op.pad != (0, 0) and not op.count_pad:
-        raise ModelError(f"native: {op.name} takes means without its padding, which int16 cannot; take fp32.")
-    return F.avg_pool2d(x, op.kernel, op.stride, op.pad)
+        return F.max_pool2d(F.pad(x, sides, value=float("-inf")), op.kernel, op.stride)
+    if (counts != op.kernel[0] * op.kernel[1]).any():
+        raise ModelError(f"native: {op.name} takes means of fewer pixels at edges, which int16 cannot; take fp32.")
+    return F.avg_pool2d(F.pad(x, sides), op.kernel, op.stride)
 
 
 def keep_(values: dict[int, Tensor], found: dict[Maps, Tensor], out: Maps, x: Tensor, steps: list[Step]) -> None:

@@ -122,12 +122,10 @@ def in_fixed_point(ops: list[Placed], scales: Scales) -> list[Placed]:
             made.append(op)
         elif isinstance(op, TapConv):
             made.append(quantized(op, scales))
-        elif isinstance(op, MapEach):
+        elif isinstance(op, MapEach | Pool):
             ratio = np.array([scales.of(n) / scales.of(op.out.first + i) for i, n in enumerate(op.x)])
             start = [] if np.all(ratio == 1) else [Times(fraction(ratio))]
             made.append(replace(op, steps=[*start, *integer_steps(op.steps, op.out, scales)]))  # type: ignore[list-item]
-        elif isinstance(op, Pool):
-            made.append(replace(op, steps=integer_steps(op.steps, op.out, scales)))  # type: ignore[arg-type]
         else:
             made.append(op)
     return made

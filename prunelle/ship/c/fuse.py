@@ -75,36 +75,42 @@ def join_maps(ops: list[Op]) -> list[Op]:
     """Steps on whole maps move behind the operation that makes the map, where nobody else reads it. That operation
     moves to the place of the steps: all they read stands there."""
     kept: list[Op] = []
+    readers = map_readers(ops)
+    makers: dict[int, Conv | MapEach | Pool] = {}
     for op in ops:
         if isinstance(op, MapEach):
-            # What later operations read is not known yet, so readers are looked up in the whole list.
-            maker, sides = find_maker(kept, op, ops)
+            maker, sides = find_maker(makers, op, readers)
             if maker is not None:
                 kept.remove(maker)
                 steps = [*maker.steps, *op.steps]
                 if sides is not None:
                     steps = [*maker.steps, AddMaps(sides), *op.steps[1:]]
                 op = replace(maker, out=op.out, steps=steps, name=maker.name)
+        if isinstance(op, Conv | MapEach | Pool):
+            makers[op.out.first] = op
         kept.append(op)
     return kept
 
 
-def find_maker(kept: list[Op], op: MapEach, ops: list[Op]) -> tuple[Conv | MapEach | Pool | None, list[int] | None]:
-    """The last operation that makes all that `op` works on and nothing else, read by nobody else. The second value:
-    what is to be added instead, where the sum's second addend is the one that can take the step."""
+def find_maker(
+    makers: dict[int, Conv | MapEach | Pool], op: MapEach, readers: dict[int, list[Op]]
+) -> tuple[Conv | MapEach | Pool | None, list[int] | None]:
+    """The operation that makes all that `op` works on and nothing else, read by nobody else. The second value: what is
+    to be added instead, where the sum's second addend is the one that can take the step.
+
+    makers: first channel -> operation. readers: of the list before anything was joined, which reads the same.
+    """
     choices: list[tuple[list[int], list[int] | None]] = [(op.x, None)]
     if op.steps and isinstance(op.steps[0], AddMaps):
         choices.append((op.steps[0].other, op.x))
     for wanted, instead in choices:
-        for maker in reversed(kept):
-            if isinstance(maker, Conv | MapEach | Pool) and numbers(maker.out) == wanted:
-                alone = sum(len(set(read_maps(o)) & set(wanted)) > 0 for o in ops) == 1
-                later = instead is None or not set(instead) & set(wanted)
-                twice = instead is None and any(
-                    isinstance(s, AddMaps | MulMaps) and set(s.other) & set(wanted) for s in op.steps
-                )
-                if alone and later and not twice:
-                    return maker, instead
+        maker = makers.get(wanted[0])
+        if maker is None or numbers(maker.out) != wanted:
+            continue
+        alone = all(reader is op for number in wanted for reader in readers.get(number, []))
+        others = instead or [n for s in op.steps if isinstance(s, AddMaps | MulMaps) for n in s.other]
+        if alone and not set(others) & set(wanted):
+            return maker, instead
     return None, None
 
 
@@ -137,8 +143,16 @@ def drop_zeros(ops: list[Op]) -> list[Op]:
     for op in ops:
         forget_(op, zeros)
         if isinstance(op, Conv):
-            zeros |= {op.out.first + i for i in range(op.out.count) if always_zero(op, i)}
+            dead = np.flatnonzero((op.bias == 0) & ~(inputs_read(op) != ZERO).any(axis=1)).tolist()
+            zeros |= {op.out.first + i for i in dead if keeps_zero(op, i)}
     return ops
+
+
+def inputs_read(op: Conv) -> np.ndarray:
+    """(out, in / groups): the input channel that a kernel reads, ZERO where all its weights are zero."""
+    count = op.weight.shape[1]
+    base = np.arange(len(op.weight)) // (len(op.weight) // op.groups) * count
+    return np.asarray(op.x)[base[:, None] + np.arange(count)] * op.weight.any(axis=(2, 3))
 
 
 def forget_(op: Op, zeros: set[int]) -> None:
@@ -149,14 +163,8 @@ def forget_(op: Op, zeros: set[int]) -> None:
             step.other = [ZERO if n in zeros else n for n in step.other]
 
 
-def always_zero(op: Conv, channel: int) -> bool:
-    if op.bias[channel] != 0:
-        return False
-    inputs = op.weight.shape[1]
-    first = channel // (len(op.weight) // op.groups) * inputs
-    live = [bool(np.any(op.weight[channel, i])) and op.x[first + i] != ZERO for i in range(inputs)]
-    if any(live):
-        return False
+def keeps_zero(op: Conv, channel: int) -> bool:
+    """Whether the steps make 0 of 0."""
     for step in op.steps:
         if isinstance(step, Activate):
             keeps = step.kind in KEEP_ZERO or (step.kind == "clamp" and step.low <= 0 <= step.high)
@@ -188,13 +196,11 @@ def really_read(op: Op, wanted: set[int]) -> list[int]:
     """Channels that an operation reads for those of its outputs that somebody reads."""
     if not isinstance(op, Conv):
         return read_maps(op)
-    found = []
-    inputs, per_group = op.weight.shape[1], len(op.weight) // op.groups
-    for channel, weight in enumerate(op.weight):
-        if op.out.first + channel in wanted:
-            first = channel // per_group * inputs
-            found += [op.x[first + i] for i in range(inputs) if np.any(weight[i])]
-            found += [s.other[channel] for s in op.steps if isinstance(s, AddMaps | MulMaps)]
+    live = [channel for channel in range(op.out.count) if op.out.first + channel in wanted]
+    found = np.unique(inputs_read(op)[live]).tolist()
+    for step in op.steps:
+        if isinstance(step, AddMaps | MulMaps):
+            found += [step.other[channel] for channel in live]
     return [n for n in found if n != ZERO]
 
 

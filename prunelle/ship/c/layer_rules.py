@@ -33,21 +33,40 @@ def conv(state: Lowering, node: fx.Node) -> Value:
     values, weights = state.values[x], state.numbers(weight)
     shift = state.numbers(bias) if bias is not None else np.zeros(len(weights))
     _, _, height, width = shape_of(node.meta["val"])
-    if isinstance(values, Numbers):
-        if weights.shape[2:] != (1, 1) or groups != 1:
-            raise refused(node, "works on a single pixel, with groups or a larger kernel; ship it as onnx")
-        return dense(state, node, values.vector, weights[:, :, 0, 0], shift)
     if isinstance(padding, str):
         raise refused(node, f"pads by the word {padding!r}; give numbers, or ship it as onnx")
+    if isinstance(values, Numbers):
+        if (height, width) != (1, 1) or not values.one_pixel:
+            raise refused(node, "makes an image of a vector; ship it as onnx")
+        return dense(
+            state, node, values.vector, on_one_pixel(weights, pair(padding, 0), pair(dilation, 1), groups), shift
+        )
     refs, inside = flat(values), (values.height, values.width)
-    if (height, width) == (1, 1) and weights.shape[2:] == inside and groups == 1 and pair(padding, 0) == (0, 0):
+    unpadded = pair(padding, 0) == values.pad == (0, 0)
+    if (height, width) == (1, 1) and weights.shape[2:] == inside and groups == 1 and unpadded:
         flattened = as_vector(state, values, module_of(node))
         return dense(state, node, flattened, weights.reshape(len(weights), -1), shift)
     pads, out = pair(padding, 0), state.new(len(weights), height, width)
     before = pads[0] + values.pad[0], pads[1] + values.pad[1]
     options = pair(stride, 1), before, pair(dilation, 1), int(groups or 1)
     state.ops.append(Conv(module_of(node), refs, weights, shift, *options, out))
-    return pixel(state, whole(out), node)
+    return pixel(state, whole(out), shape_of(node.meta["val"]), module_of(node))
+
+
+def on_one_pixel(weight: np.ndarray, pad: tuple[int, int], dilation: tuple[int, int], groups: int) -> np.ndarray:
+    """The (out, in) matrix of a convolution whose input is one pixel: all other places of the kernel see padding.
+
+    weight: (out, in / groups, rows, columns).
+    """
+    count, inputs = weight.shape[:2]
+    matrix = np.zeros((count, inputs * groups))
+    (row, no_row), (column, no_column) = divmod(pad[0], dilation[0]), divmod(pad[1], dilation[1])
+    if no_row or no_column or row >= weight.shape[2] or column >= weight.shape[3]:
+        return matrix
+    for group in range(groups):
+        outputs = slice(group * count // groups, (group + 1) * count // groups)
+        matrix[outputs, group * inputs : (group + 1) * inputs] = weight[outputs, :, row, column]
+    return matrix
 
 
 def dense(state: Lowering, node: fx.Node, x: Vector, weight: np.ndarray, bias: np.ndarray) -> Value:
@@ -77,7 +96,10 @@ def batch_norm(state: Lowering, node: fx.Node) -> Value:
     shift = -state.numbers(mean) * scale
     if bias is not None:
         shift = shift + state.numbers(bias)
-    return each(state, node, state.values[x], Affine(scale, shift))
+    value = state.values[x]
+    if len(scale) != (value.vector.count if isinstance(value, Numbers) else value.refs.size):
+        raise refused(node, "normalises more than one vector or image; ship it as onnx")
+    return each(state, node, value, Affine(scale, shift))
 
 
 def activation(kind: str, low: float = 0.0, high: float = 0.0) -> Kernel:
@@ -108,8 +130,9 @@ def gelu(state: Lowering, node: fx.Node) -> Value:
 def softmax(log: bool) -> Kernel:
     def rule(state: Lowering, node: fx.Node) -> Value:
         value = state.values[node.args[0]]  # type: ignore[index]
-        if not isinstance(value, Numbers):
-            raise refused(node, "works on an image; ship it as onnx")
+        axis = int(bound(node, "dim")[0])
+        if not isinstance(value, Numbers) or value.shape[axis] != value.vector.count:
+            raise refused(node, "works on an image, or along another axis than a vector's; ship it as onnx")
         out = Vector(value.vector.count)
         state.ops.append(Softmax(module_of(node), value.vector, log, out))
         return Numbers(out, value.shape)

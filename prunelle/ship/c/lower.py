@@ -28,6 +28,7 @@ def lower(model: nn.Module, graph: Graph, lanes: int) -> Program:
             f"native: {type(model).__name__} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, the C "
             "file takes one image and gives one tensor; ship it as onnx."
         )
+    refuse_writes_into_views(graph)
     result: Any = None
     for node in graph.nodes:
         if node.op == "placeholder" and node.name in graph.inputs:
@@ -36,11 +37,46 @@ def lower(model: nn.Module, graph: Graph, lanes: int) -> Program:
             rule = RULES.get(short(node).removesuffix("_"))
             if rule is None:
                 raise refused(node, "has no rule for C; ship it as onnx")
+            if any(state.values.get(given, given) is None for given in node.all_input_nodes):
+                raise refused(node, "reads the places that a pooling found; ship it as onnx")
             state.values[node] = rule(state, node)
         elif node.op == "output":
             result = state.values[node.args[0][0]]  # type: ignore[index]
             shape = shape_of(node.args[0][0].meta["val"])  # type: ignore[index, union-attr]
     return Program(state.ops, state.maps, as_vector(state, result, "output"), input_shape(graph), shape[1:])
+
+
+VIEWS = {
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "flatten",
+    "squeeze",
+    "unsqueeze",
+    "permute",
+    "transpose",
+    "alias",
+    "detach",
+}
+VIEWS |= {"contiguous", "to", "dropout", "chunk", "split", "split_with_sizes", "slice", "select", "getitem"}
+"""Operators whose result may be the memory of what they are given."""
+
+
+def refuse_writes_into_views(graph: Graph) -> None:
+    """Operators in place give their result a new name; whoever still asks for the same memory by an older name would
+    get what was there before. Raises ModelError for those."""
+    place, root = {node: index for index, node in enumerate(graph.nodes)}, dict[fx.Node, fx.Node]()
+    for node in graph.nodes:
+        word = short(node) if node.op == "call_function" else ""
+        inside = word.endswith("_") and not word.startswith("_")
+        first = node.args[0] if node.args else None
+        if isinstance(first, fx.Node) and (inside or word in VIEWS):
+            root[node] = root.get(first, first)
+        if not inside:
+            continue
+        names = [n for n in place if place[n] < place[node] and root.get(n, n) is root[node]]
+        if any(place[user] > place[node] for name in names for user in name.users):
+            raise refused(node, "writes into memory that is read by another name later; write x = f(x) there")
 
 
 def input_shape(graph: Graph) -> tuple[int, int, int]:

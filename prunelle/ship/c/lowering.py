@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from prunelle.errors import ModelError
 from prunelle.graph.folds import short
-from prunelle.graph.trace import Graph, module_of, shape_of
+from prunelle.graph.trace import Graph, module_of
 from prunelle.ship.c.layout import layout_of
 from prunelle.ship.c.ops import ZERO, Flatten, MapEach, Maps, Op, Step, Vector, VectorEach
 
@@ -35,9 +35,14 @@ class Numbers:
     vector: Vector
     shape: tuple[int, ...]
 
+    @property
+    def one_pixel(self) -> bool:
+        """Whether it stands for (1, channels, 1, 1)."""
+        return len(self.shape) == 4 and self.shape[1] == self.vector.count
+
 
 Value = Channels | Numbers
-Kernel = Callable[["Lowering", fx.Node], "Value | list[Value]"]
+Kernel = Callable[["Lowering", fx.Node], "Value | list[Value] | list[Value | None]"]
 
 
 @dataclass
@@ -122,11 +127,11 @@ def bound(node: fx.Node, *names: str) -> list[Any]:
     return [given.get(name) for name in names]
 
 
-def pixel(state: Lowering, value: Channels, node: fx.Node) -> Value:
+def pixel(state: Lowering, value: Channels, shape: tuple[int, ...], name: str) -> Value:
     """A map of one pixel is a vector from there on."""
     if (value.height, value.width) != (1, 1):
         return value
-    return Numbers(as_vector(state, value, module_of(node)), shape_of(node.meta["val"]))
+    return Numbers(as_vector(state, value, name), shape)
 
 
 def each(state: Lowering, node: fx.Node, value: Value, step: Step) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prunelle.ship.c.fixed_point import AddScaled
 from prunelle.ship.c.ops import ZERO, Maps, Program, Vector, read_maps, read_vectors
-from prunelle.ship.c.taps import Expand, Placed, TapConv
+from prunelle.ship.c.taps import Expand, Placed, TapConv, Windows
 
 SLACK = 4
 """Vectors before the first and behind the last buffer: unaligned loads may touch them, what they hold is masked."""
@@ -49,6 +49,8 @@ def channels_read(op: Placed) -> list[int]:
         return [copy.channel for copy in op.copies]
     found = read_maps(op)  # type: ignore[arg-type]
     found += [n for step in getattr(op, "steps", []) if isinstance(step, AddScaled) for n in step.other if n != ZERO]
+    if isinstance(op, Windows):
+        return [*found, *op.x]
     return [*found, *op.channels] if isinstance(op, TapConv) else found
 
 

@@ -127,7 +127,8 @@ class MapEach:
 
 @dataclass(eq=False)
 class Pool:
-    """kind: max or mean. count_pad: whether pixels of the padding count in a mean."""
+    """kind: max or mean. count_pad: whether pixels of the padding count in a mean. What a window covers beyond the
+    padding, below or to the right, never counts."""
 
     name: str
     kind: str
@@ -138,6 +139,15 @@ class Pool:
     count_pad: bool
     out: Maps
     steps: list[Step] = field(default_factory=list)
+
+    def counts(self, height: int, width: int) -> np.ndarray:
+        """How many pixels of a (height, width) map each window's mean is taken over, (rows, columns)."""
+        sides = []
+        for axis, (size, length) in enumerate(((height, self.out.layout.height), (width, self.out.layout.width))):
+            start = np.arange(length) * self.stride[axis] - self.pad[axis]
+            end = np.minimum(start + self.kernel[axis], size + (self.pad[axis] if self.count_pad else 0))
+            sides.append(end - (start if self.count_pad else np.maximum(start, 0)))
+        return np.outer(*sides)
 
 
 @dataclass(eq=False)

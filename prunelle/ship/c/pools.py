@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from prunelle.ship.c.conv import masks
+from prunelle.ship.c.layout import Layout
 from prunelle.ship.c.maps import live_of, table_call, write_each
 from prunelle.ship.c.ops import ZERO, MapEach, Pool
 from prunelle.ship.c.rows import Rows, blank, columns_mask, mask_table
@@ -26,7 +27,7 @@ def write_pool(writer: Writer, op: Pool, read: set[int]) -> str:
     empty = blank(writer, rows.reach + op.kernel[1], value, op.pad[1])
     name = f"pool_{op.kind}_{source.height}x{source.width}_{out.height}x{out.width}_{op.kernel[0]}_{op.kernel[1]}"
     name += f"_{op.stride[0]}_{op.stride[1]}_{op.pad[0]}_{op.pad[1]}_{int(op.count_pad)}{made.name}"
-    lines = window(writer, op, rows, value, empty)
+    lines, factor = window(writer, op, rows, empty), mean_factor(writer, op, source)
     tail = "" if out.full else f"r = keep(r, ((const vm *){masks(writer, out)})[at]);"
     steps = " ".join(line.replace(" + @i", "") for line in made.lines)
     setup = "\n    ".join(made.setup)
@@ -43,22 +44,17 @@ def write_pool(writer: Writer, op: Pool, read: set[int]) -> str:
     ]
     for side in range(out.vecs):
         text.append(f"      {{ const int32_t at = v * {out.vecs} + {side};")
-        text.append(
-            f"        vn r = in < 0 ? (vn){{0}} : a{side}; {mean_factor(writer, op)} {steps} {tail} out[at] = r; }}"
-        )
+        text.append(f"        vn r = in < 0 ? (vn){{0}} : a{side}; {factor} {steps} {tail} out[at] = r; }}")
     text += ["    }", "  }", "}", ""]
     writer.function(name, "\n".join(text))
     return table_call(writer, name, op, live, made)
 
 
-def window(writer: Writer, op: Pool, rows: Rows, value: float, empty: str) -> list[str]:
+def window(writer: Writer, op: Pool, rows: Rows, empty: str) -> list[str]:
     """The lines that bring all pixels of a window together in a0, a1, ..."""
     lines, out = [], rows.out
-    share = (
-        writer.values([32768 / (op.kernel[0] * op.kernel[1])])
-        if writer.numbers is not FP32 and op.kind == "mean"
-        else ""
-    )
+    shared = writer.numbers is not FP32 and op.kind == "mean" and op.kernel != (1, 1)
+    share = writer.values([32768 / (op.kernel[0] * op.kernel[1])]) if shared else ""
     for ky in range(op.kernel[0]):
         lines.append("{")
         lines += rows.pointers(f"@ * {op.stride[0]} + {ky - op.pad[0]}", empty)
@@ -68,8 +64,8 @@ def window(writer: Writer, op: Pool, rows: Rows, value: float, empty: str) -> li
                 read = rows.vector(side, str(kx - op.pad[1]))
                 if not flags[side].all():
                     table = f"((const vm *){mask_table(writer, flags[side])})[0]"
-                    lowest = "spread_number(LOWEST)" if op.kind == "max" else ""
-                    read = f"either({read}, {lowest}, {table})" if op.kind == "max" else f"keep({read}, {table})"
+                    lowest = f"either({read}, spread_number(LOWEST), {table})"
+                    read = lowest if op.kind == "max" else f"keep({read}, {table})"
                 if share:
                     read = f"times({read}, spread({share}[0]))"
                 if ky == kx == 0:
@@ -82,21 +78,15 @@ def window(writer: Writer, op: Pool, rows: Rows, value: float, empty: str) -> li
     return lines
 
 
-def mean_factor(writer: Writer, op: Pool) -> str:
+def mean_factor(writer: Writer, op: Pool, source: Layout) -> str:
     """What a sum is multiplied with: one over the pixels of the window, or those of them that lie inside."""
     if op.kind != "mean" or writer.numbers is not FP32:
         return ""
-    if op.count_pad or op.pad == (0, 0):
-        return f"r = r * {1 / (op.kernel[0] * op.kernel[1])!r}f;"
-    out, owner = op.out.layout, writer.program.owner(next(n for n in op.x if n != ZERO)).layout
-    counts = [
-        [sum(0 <= i * s - p + j < size for j in range(k)) for i in range(length)]
-        for length, s, p, k, size in zip(
-            (out.height, out.width), op.stride, op.pad, op.kernel, (owner.height, owner.width), strict=True
-        )
-    ]
+    out, counts = op.out.layout, op.counts(source.height, source.width)
+    if (counts == counts[0, 0]).all():
+        return f"r = r * {1 / int(counts[0, 0])!r}f;"
     factors = np.zeros(out.num_vectors * out.lanes, dtype=np.float32)
     for y in range(out.height):
         for x in range(out.width):
-            factors[out.place(y, x)] = 1 / (counts[0][y] * counts[1][x])
+            factors[out.place(y, x)] = 1 / counts[y, x]
     return f"r = r * ((const vn *){writer.floats(factors)})[at];"

@@ -61,29 +61,54 @@ class TapConv:
         return len(self.taps) * self.out.layout.height * self.out.layout.width
 
 
-Placed = Op | Expand | TapConv
+@dataclass(eq=False)
+class Windows:
+    """A convolution with one kernel a channel, which reads pixels where they lie. x: input channels, one an output. weight: (out, rows, columns). bias: (out,)."""
+
+    name: str
+    x: list[int]
+    weight: np.ndarray
+    bias: np.ndarray
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    out: Maps
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def dense_macs(self) -> int:
+        return self.weight.size * self.out.layout.height * self.out.layout.width
+
+    @property
+    def macs(self) -> int:
+        return int(np.count_nonzero(self.weight)) * self.out.layout.height * self.out.layout.width
 
 
-def place_taps(program: Program, read: set[int], registers: int) -> list[Placed]:
+Placed = Op | Expand | TapConv | Windows
+
+
+def place_taps(program: Program, read: set[int], registers: int, windows: bool) -> list[Placed]:
     """The operations with every convolution as taps; its inputs get the rows beyond their edges that it looks at.
 
     read: channels that somebody reads; the taps of the others are left out. registers: vectors to sum in; a row that
-    does not fit twice is copied instead of moved.
+    does not fit twice is copied instead of moved. windows: whether strided depthwise convolutions may be `Windows`.
     """
     ops: list[Placed] = []
     for op in program.ops:
         if isinstance(op, Conv):
-            ops += as_taps(program, op, read, registers)
+            ops += as_taps(program, op, read, registers, windows)
         else:
             ops.append(op)
     return ops
 
 
-def as_taps(program: Program, op: Conv, read: set[int], registers: int) -> list[Placed]:
+def as_taps(program: Program, op: Conv, read: set[int], registers: int, windows: bool) -> list[Placed]:
     source = next((program.owner(n) for n in op.x if n != ZERO), None)
     inside, out = (source.layout if source is not None else op.out.layout), op.out.layout
     kept = (inside.height, inside.width) == (out.height, out.width) and op.stride == (1, 1)
     kept = kept and (op.weight.shape[3] == 1 or 2 * inside.vecs <= registers)
+    found = None if kept or not windows else as_windows(op)
+    if found is not None:
+        return [found]
     channels, downs, rights, outputs, weights = nonzeros(op, read)
     dense = op.weight.size * out.height * out.width
     if kept:
@@ -104,6 +129,16 @@ def as_taps(program: Program, op: Conv, read: set[int], registers: int) -> list[
     program.maps.append(made)
     conv = TapConv(op.name, taps, weights[order], 0, 1, op.bias, op.out, op.steps, dense)
     return [Expand(op.name, [Copied(*map(int, copy)) for copy in copies], op.stride, made), conv]
+
+
+def as_windows(op: Conv) -> Windows | None:
+    """A convolution in this form; None for one that mixes channels, is dilated, or has a stride above 2."""
+    mixes = op.weight.shape[1] != 1 or op.groups == 1
+    if mixes or op.dilation != (1, 1) or max(op.stride) > 2 or ZERO in op.x:
+        return None
+    per_group = len(op.weight) // op.groups
+    x = [op.x[channel // per_group] for channel in range(len(op.weight))]
+    return Windows(op.name, x, op.weight[:, 0], op.bias, op.stride, op.pad, op.out, op.steps)
 
 
 def nonzeros(op: Conv, read: set[int]) -> tuple[np.ndarray, ...]:
