@@ -53,8 +53,10 @@ class Card:
 
     sparsity: zeros among all parameters. macs: multiply-adds of one image, of the shapes as they are; macs_nonzero:
     those whose weight is not zero, which only a sparse engine can skip. uncounted: operators without a counting rule,
-    with calls. size_bytes: the saved folder. top1, top1_low, top1_high: fractions on the test split and their 95 %
-    interval; loss: null where it is not finite; val_top1 on the validation split, by which choices are made.
+    with calls. size_bytes: the saved folder. sizes_bytes: of the same network as dense_safetensors (zeros written
+    out), saved, packed, and native (the library), each by os.stat. top1, top1_low, top1_high: fractions on the test
+    split and their 95 % interval; loss: null where it is not finite; val_top1 on the validation split, by which choices
+    are made.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Card:
     macs_nonzero: int | None = None
     uncounted: dict[str, int] = field(default_factory=dict)
     size_bytes: int | None = None
+    sizes_bytes: dict[str, int | None] | None = None
     top1: float | None = None
     top1_low: float | None = None
     top1_high: float | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
@@ -20,6 +22,7 @@ from prunelle.models.save import load, size_bytes
 from prunelle.recipes.execute import MODEL, diverged, open_run, task_of
 from prunelle.recipes.plan import Place, PlannedRun
 from prunelle.runs import Run
+from prunelle.ship.sizes import dense_bytes
 
 DETERMINISTIC = ("id", "run", "variant", "model", "seed", "params", "nnz", "macs", "macs_nonzero", "top1", "loss")
 """Columns that are equal on one machine however often a run was interrupted."""
@@ -37,7 +40,10 @@ def measure_run(planned: PlannedRun, place: Place) -> None:
         card = count(planned.cell.model, model, task.input_shape)
         val = evaluate(model, task.val, task.loss, task.metric)
         test = evaluate(model, task.test, task.loss, task.metric)
-        card = dataclasses.replace(card, size_bytes=size_bytes(run.folder / MODEL), diverged=diverged(run))
+        saved = size_bytes(run.folder / MODEL)
+        with tempfile.TemporaryDirectory() as beside:
+            sizes: dict[str, int | None] = {"dense_safetensors": dense_bytes(model, Path(beside)), "saved": saved}
+        card = dataclasses.replace(card, size_bytes=saved, sizes_bytes=sizes, diverged=diverged(run))
         card = card.with_accuracy(test, val.top1)
         dense = None
         if planned.dense:
@@ -97,7 +103,7 @@ def row(planned: PlannedRun, place: Place) -> dict:
     card = card_of(run)
     latency = card["latency_ms"] or {}
     flat = copy.copy(card)
-    for name in ("latency_ms", "layers", "environment", "throughput", "uncounted", "schema_version"):
+    for name in ("latency_ms", "layers", "environment", "throughput", "uncounted", "sizes_bytes", "schema_version"):
         flat.pop(name)
     return {
         "id": run.id,

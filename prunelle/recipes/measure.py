@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,13 @@ from prunelle.models.packed.magic import is_packed
 from prunelle.models.save import size_bytes
 from prunelle.recipes.check import check_input, is_folder, open_for
 from prunelle.ship.footprint import peak_memory_of_folder
+from prunelle.ship.formats import Order
 from prunelle.ship.runtimes import load_runtime
+from prunelle.ship.sizes import sizes_of
 from prunelle.train.ddp import check_device
 
+MOST_SIZED = 5_000_000
+"""Nonzero parameters."""
 LARGEST_BATCH = 2**28
 """Numbers in the images of one call: 1 GB as floats."""
 
@@ -47,7 +52,8 @@ def measure_model(
 ) -> Card:
     """The card of a MODEL. Latency in another runtime than eager is interleaved with eager, the ratio's baseline.
 
-    data: whose test split gives the accuracy; None leaves it null. full: also throughput and peak memory.
+    data: whose test split gives the accuracy; None leaves it null. full: also throughput, peak
+    memory and the bytes of other forms.
     Raises ModelError, WeightsError, DataError, MeasurementError and what opening the model raises.
     """
     check_device(device)
@@ -68,9 +74,24 @@ def measure_model(
     card = timed(card, opened, images, runtime, threads, device)
     if full:
         card = dataclasses.replace(card, throughput=throughput(opened, shape, runtime, threads, device))
+        if device == "cpu":
+            card = dataclasses.replace(card, sizes_bytes=sizes(card, opened, images[:1]))
         if folder and runtime == "eager" and device == "cpu" and not trust:
             card = dataclasses.replace(card, peak_memory_bytes=peak_memory_of_folder(model, batch, threads))
     return card if task is None else card.with_accuracy(evaluate(network, task.test, task.loss, task.metric))
+
+
+def sizes(card: Card, opened: OpenedModel, image: torch.Tensor) -> dict[str, int | None]:
+    """Bytes of the same network as dense safetensors, as it is saved, packed, and as a native library.
+
+    Packing a million weights takes some ten seconds, and above MOST_SIZED nothing is packed or compiled.
+    """
+    about = {"builder": opened.builder, "cuts": opened.cuts, "class_names": opened.class_names}
+    order = Order(opened.model, image, "fp32", preprocessing=opened.preprocessing, more=about)
+    with tempfile.TemporaryDirectory() as beside:
+        found = sizes_of(order, Path(beside), ("packed", "native") if card.nnz <= MOST_SIZED else ())
+    saved = {"saved": card.size_bytes}
+    return {**dict.fromkeys(("dense_safetensors", "saved", "packed", "native")), **found, **saved}
 
 
 def open_with_data(

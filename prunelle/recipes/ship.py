@@ -7,17 +7,18 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from prunelle.errors import LimitError, RunConflictError, WorkError
+from prunelle.errors import RunConflictError, WorkError
 from prunelle.files import disk_error, make_folder, sync_folder
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import Timing
+from prunelle.measure.rounds import MAX_TURN_CALLS
 from prunelle.models.save import is_saved, save, size_bytes
 from prunelle.recipes.check import is_folder, nearest
 from prunelle.recipes.layers import layer_rows
@@ -41,11 +42,12 @@ from prunelle.ship.shipped import (
     sync,
     write_shipped,
 )
-from prunelle.ship.sizes import dense_bytes
+from prunelle.ship.sizes import sizes_of
 
 EAGER = "eager"
 MOST_PACKED = 1_000_000
 """Nonzero weights; packing them takes some ten seconds."""
+TURN_CALLS = MAX_TURN_CALLS + 1
 FOREIGN = ("aarch64-linux", "wasm32-wasi")
 
 
@@ -115,8 +117,12 @@ def race(asked: Asked, what: Subject, fit: list[Candidate], timing: Mapping[str,
 
 
 def over(run: Run, images: tuple[Tensor, ...]) -> Callable[[], Tensor]:
-    """A call without arguments that takes the next batch each time."""
-    turns = itertools.cycle(images)
+    """A call without arguments that takes the next batch after as many calls as a turn of the timer has.
+
+    Within a turn the batch is the same: the call that is not counted is to find again what the others displaced from
+    the cache, and an engine that skips zero inputs reads other weights for another image.
+    """
+    turns = itertools.chain.from_iterable(itertools.repeat(batch, TURN_CALLS) for batch in itertools.cycle(images))
     return lambda: run(next(turns))
 
 
@@ -128,13 +134,8 @@ def sizes_before(model: str, what: Subject, staging: Path) -> dict[str, int | No
         opened = what.opened
         save(opened.model, staging / "saved", builder=opened.builder, cuts=opened.cuts)
         saved = size_bytes(staging / "saved")
-    packed = None
-    if what.counts["nnz"] <= MOST_PACKED:
-        with suppress(LimitError):
-            make_folder(staging / "packed")
-            load_format("packed").write(what.order, staging / "packed")
-            packed = running_bytes(list_files(staging / "packed", "packed"))
-    return {"dense_safetensors": dense_bytes(what.opened.model, staging), "saved_folder": saved, "packed": packed}
+    found = sizes_of(what.order, staging, ("packed",) if what.counts["nnz"] <= MOST_PACKED else ())
+    return {"dense_safetensors": found["dense_safetensors"], "saved_folder": saved, "packed": found.get("packed")}
 
 
 def describe(

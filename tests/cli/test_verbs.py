@@ -113,6 +113,9 @@ def test_measure_everything(root: Path, capsys: Capture, monkeypatch: pytest.Mon
     monkeypatch.setattr(measure, "peak_memory_of_folder", lambda *_: 7)
     card = told(f"measure {root}/trained --full", capsys)
     assert card["throughput"] == {"images_per_second": 9.0, "batch": 2} and card["peak_memory_bytes"] == 7
+    sizes = card["sizes_bytes"]
+    assert sizes["saved"] == card["size_bytes"] and sizes["packed"] < sizes["dense_safetensors"] < sizes["saved"]
+    assert sizes["native"] is None or sizes["native"] > 4 * 50_000
 
 
 def test_models_of_every_kind(root: Path, tmp_path: Path, capsys: Capture) -> None:

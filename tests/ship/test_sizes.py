@@ -1,7 +1,8 @@
 import torch
 from torch import nn
 
-from prunelle.ship.sizes import dense_bytes
+from prunelle.ship.formats import Order
+from prunelle.ship.sizes import dense_bytes, sizes_of
 
 
 def test_zeros_count_and_shared_weights_count_once(tmp_path):
@@ -21,3 +22,11 @@ def test_zeros_count_and_shared_weights_count_once(tmp_path):
 def test_strides_do_not_matter(tmp_path):
     net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
     assert dense_bytes(net, tmp_path) == dense_bytes(nn.Conv2d(3, 4, 3), tmp_path)
+
+
+def test_each_form_is_written_and_gone_and_what_cannot_be_made_has_no_size(tmp_path):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    found = sizes_of(Order(net, torch.zeros(1, 3, 2, 2), "fp32"), tmp_path, ("pt2", "packed"))
+    assert found["dense_safetensors"] == dense_bytes(net, tmp_path)
+    assert found["pt2"] > 4 * 52 and found["packed"] is None
+    assert list(tmp_path.iterdir()) == []
