@@ -70,7 +70,19 @@ def plan_c(
     if numbers is INT16 and calibration is None:
         raise SettingError("native: int16 is fitted to images; pass calibration images, or take fp32.")
     net = frozen(model).float()
-    program = fuse(lower(net, trace(net, example[:1].float()), vector_bytes // numbers.bytes))
+    program = lower(net, trace(net, example[:1].float()), vector_bytes // numbers.bytes)
+    return plan_program(program, vector_bytes, registers, numbers, calibration)
+
+
+def plan_program(
+    program: Program,
+    vector_bytes: int,
+    registers: int,
+    numbers: Numbers = FP32,
+    calibration: torch.Tensor | None = None,
+) -> Plan:
+    """The same from operations. calibration: images (n, channels, height, width), only for int16."""
+    program = fuse(program)
     scales = fit_scales(program, calibration) if calibration is not None and numbers is INT16 else None
     read = read_channels(program.ops)
     ops = place_taps(program, read, registers, windows=numbers is FP32)
