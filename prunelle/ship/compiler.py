@@ -146,7 +146,8 @@ def command_flags(compiler: tuple[str, ...], target: Target, exports: tuple[str,
     assert machine is not None
     quiet = ("-Wno-psabi",) if not zig else ()
     if target.suffix == ".wasm":
-        link: tuple[str, ...] = ("-nostartfiles", "-Wl,--no-entry", *(f"-Wl,--export={name}" for name in exports))
+        # A reactor has no main: the file asks nothing of whoever loads it, a web page included.
+        link: tuple[str, ...] = ("-mexec-model=reactor", *(f"-Wl,--export={name}" for name in exports))
     else:
         link = ("-shared", "-fPIC")
     return (*FLAGS, *quiet, *machine, *link)
