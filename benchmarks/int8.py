@@ -72,7 +72,7 @@ class Bench:
         self.task, self.asked = task, asked
         self.parts = {"half": SmallBatches(task.test, slice(HALF, None)), "all": SmallBatches(task.test, slice(None))}
         self.choosing = SmallBatches(task.test, slice(0, asked.images))
-        epoch = task.train.epoch(NUM_CALIBRATION, order=generator(asked.seed, "int8"))
+        epoch = task.train.epoch(NUM_CALIBRATION, order=generator(asked.seed, "calibration"))
         self.calibration = next(iter(epoch))[0]
         self.example = self.calibration[:1]
 

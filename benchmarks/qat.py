@@ -1,6 +1,6 @@
 """What does quantization-aware training give back to a network whose weights have 4 bits?
 
-python benchmarks/qat.py [--model resnet20] [--bits 4] [--epochs 4] [--weights DIR] [--data-dir DIR] [--json FILE]
+python benchmarks/qat.py [--model resnet20] [--bits 4] [--epochs 3] [--weights DIR] [--data-dir DIR] [--json FILE]
 
 Needs CIFAR-10 and DIR/cifar10_MODEL.safetensors, a network trained on all of CIFAR-10's training images: so settings
 were chosen on the first 5,000 test images (--choosing) and top1 is told on the other 5,000, and on all 10,000 beside.
@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
     data = os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0]
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--bits", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--lr", type=float, default=0.005)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--weights", type=Path, default=Path(data) / "weights")

@@ -66,6 +66,7 @@ def test_an_int8_file_keeps_no_float_weights(capfd):
     net = nn.Sequential(net, nn.Linear(64 * 16, 10)).eval()
     images = torch.randn(40, 3, 8, 8)
     file, whole = quantized_onnx(net, images[:1], images), to_onnx(net, images[:1])
+    pytest.importorskip("onnx").checker.check_model(file, full_check=True)
     weights = 64 * 27 + 64 * 64 * 9 + 64 * 160
     assert weights < len(file) < weights + 4000 < 0.31 * len(whole)
     run, wanted = session(file, 1), session(whole, 1)(images)
