@@ -72,8 +72,8 @@ def ship(
     from prunelle.recipes.shipping import Asked
 
     torch.set_num_threads(num_threads)
-    asked = Asked(model, format, precision, target, data, weights, shape, batch, num_threads, seed)
-    found = ship_model(asked, out, data_dir=data_dir, trust=trust, layers=layers, command=command_line())
+    asked = Asked(model, format, precision, target, data, weights, shape, batch, num_threads, seed, layers)
+    found = ship_model(asked, out, data_dir=data_dir, trust=trust, command=command_line())
     if json:
         print_json(found)
     else:

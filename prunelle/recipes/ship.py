@@ -57,13 +57,12 @@ def ship_model(
     *,
     data_dir: str | None = None,
     trust: bool = False,
-    layers: bool = False,
     command: str = "",
     timing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Ship a MODEL in one format, or in the fastest with 'auto'. A second start of the same finds it done.
 
-    layers: also time each layer of a native library. timing: min_seconds and min_samples of the timer.
+    timing: min_seconds and min_samples of the timer.
     Returns plain values: what ship.json holds, files with their bytes, and a summary in words.
     Raises what opening the model or its data raises, MissingExtraError, LimitError where the gate is not passed,
     WorkError where nothing passes it, RunConflictError, DiskError. `out` is left as it was then.
@@ -83,7 +82,7 @@ def ship_model(
         decision = race(asked, what, fit, timing or {})
         chosen = next((one for one in fit if decision is None or one.name == decision.winner), fit[0])
         found = describe(asked, what, chosen, candidates, decision, sizes)
-        if layers and chosen.format == "native":
+        if asked.layers and chosen.format == "native":
             found = found.model_copy(update={"layers": layer_rows(what, chosen.folder, staging, asked.target)})
         write_shipped(found, chosen.folder)
         write_speeds(page(found, command, decision), chosen.folder / "report.html")

@@ -33,7 +33,8 @@ NUM_TIMED = 32
 
 @dataclass(frozen=True)
 class Asked:
-    """What the command line asks for. precision: None is the format's own, or all of them with auto."""
+    """What the command line asks for. precision: None is the format's own, or all of them with auto. layers: also time
+    each layer of a native library."""
 
     model: str
     format: str
@@ -45,6 +46,7 @@ class Asked:
     batch: int = 1
     threads: int = 1
     seed: int = 0
+    layers: bool = False
 
     def to_json(self) -> dict[str, Any]:
         values = dataclasses.asdict(self)

@@ -1,6 +1,6 @@
 """The words for runtimes, formats and precisions. Free of torch."""
 
-RUNTIMES = ("eager", "compile", "onnxruntime", "openvino")
+RUNTIMES = ("eager", "compile", "onnxruntime", "openvino", "native")
 """In which a model can be measured."""
 
 FORMATS = ("native", "onnx", "openvino", "pt2", "packed")

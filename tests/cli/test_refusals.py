@@ -77,8 +77,8 @@ SAID = {
     "run han2015 --out o --set seeds=true": "han2015: --set seeds is true, must be a whole number; correct it.",
     "run hann2015 --out o": "'hann2015': no such recipe, did you mean 'han2015'?; known are quickstart, han2015, "
     "gradual, fpgm, channels_latency, or a .json file.",
-    "measure lenet5 --runtime eagr": "--runtime 'eagr': must be one of eager, compile, onnxruntime, openvino, did you "
-    "mean 'eager'?; pass one of them.",
+    "measure lenet5 --runtime eagr": "--runtime 'eagr': must be one of eager, compile, onnxruntime, openvino, "
+    "native, did you mean 'eager'?; pass one of them.",
     "ship lenet5 --format onxx --out o": "--format 'onxx': must be one of native, onnx, openvino, pt2, packed, "
     "auto, did you mean 'onnx'?; correct it.",
     "ship lenet5 --format pt2 --int8 --out o": "--format pt2: comes in fp32, not in int8; "

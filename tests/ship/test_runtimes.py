@@ -9,6 +9,7 @@ from prunelle.ship.names import RUNTIMES
 from prunelle.ship.runtimes import PLACES, load_runtime
 
 NEEDS = {"eager": [], "compile": [], "onnxruntime": ["onnx", "onnxscript", "onnxruntime"], "openvino": ["openvino"]}
+NEEDS["native"] = []
 
 
 def small_net() -> nn.Sequential:
@@ -24,7 +25,7 @@ def small_net() -> nn.Sequential:
 def name(request) -> str:
     for module in NEEDS[request.param]:
         pytest.importorskip(module)
-    if request.param == "compile" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+    if request.param in ("compile", "native") and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         pytest.skip("no C++ compiler")
     return request.param
 
@@ -34,7 +35,9 @@ def test_every_word_has_a_place():
 
 
 def test_an_unknown_word_is_refused_with_the_known_ones():
-    with pytest.raises(SettingError, match="there is no 'onnx', the words are eager, compile, onnxruntime, openvino"):
+    with pytest.raises(
+        SettingError, match="there is no 'onnx', the words are eager, compile, onnxruntime, openvino, native"
+    ):
         load_runtime("onnx")
 
 
