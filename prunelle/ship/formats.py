@@ -157,7 +157,7 @@ def _open_packed(folder: Path, precision: str, threads: int, trust: bool) -> Run
 
 
 TABLE = {
-    "native": Format(_write_native, _open_native, "native", (".so", ".a", ".o", ".wasm")),
+    "native": Format(_write_native, _open_native, "native", (".so", ".dylib", ".dll", ".a", ".wasm")),
     "onnx": Format(_write_onnx, _open_onnx, "onnxruntime", (".onnx",), ("onnx", "onnxscript", "onnxruntime")),
     "openvino": Format(_write_openvino, _open_openvino, "openvino", (".xml", ".bin"), ("openvino",)),
     "pt2": Format(_write_pt2, _open_pt2, "pt2", (".pt2",)),
