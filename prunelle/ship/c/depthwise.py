@@ -27,19 +27,23 @@ def write_windows(writer: Writer, op: Windows, read: set[int]) -> str:
     text = [
         f"static void {name}(vn *ws, const map_table *t, const float *weight, const float *biases) {{",
         f"  for (int32_t o = 0; o < t->channels; o++, weight += {height * width}) {{",
-        "    const number *from = (const number *)(ws + t->in[o]);",
+        "    const int32_t in = t->in[o];",
+        "    const number *from = (const number *)(ws + (in < 0 ? 0 : in));",
         "    vn *out = ws + t->out[o];",
         "    const float bias = biases[o];",
         "    " + "\n    ".join(made.setup),
         f"    for (int32_t v = 0; v < {out.rows}; v++) {{",
         f"      vn {', '.join(f'a{side} = {{0}}' for side in range(out.vecs))};",
-        *("      " + line for line in sums(writer, op, rows)),
+        "      if (in >= 0) {",
+        *("        " + line for line in sums(writer, op, rows)),
+        "      }",
     ]
     for side in range(out.vecs):
         text.append(f"      {{ const int32_t at = v * {out.vecs} + {side}; vn r = a{side} + bias;")
         text.append(f"        {steps} {tail} out[at] = r; }}")
     writer.function(name, "\n".join([*text, "    }", "  }", "}", ""]))
-    places = [writer.place(op.x[c]) for c in live]
+    # Where a kernel is zero throughout, nobody may have computed its channel.
+    places = [writer.place(op.x[c]) if op.weight[c].any() else -1 for c in live]
     fields = f"{writer.ints(places)}, {writer.ints(writer.place(op.out.first + c) for c in live)}, {len(live)}"
     tables = f"{writer.floats(op.weight[live])}, {writer.floats(op.bias[live])}"
     return f"static const map_table t = {{{fields}, {struct(made)}}};\n{name}(ws, &t, {tables});"

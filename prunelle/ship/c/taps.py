@@ -63,7 +63,8 @@ class TapConv:
 
 @dataclass(eq=False)
 class Windows:
-    """A convolution with one kernel a channel, which reads pixels where they lie. x: input channels, one an output. weight: (out, rows, columns). bias: (out,)."""
+    """A convolution with one kernel a channel, which reads pixels where they lie. x: input channels, one an output.
+    weight: (out, rows, columns). bias: (out,)."""
 
     name: str
     x: list[int]
