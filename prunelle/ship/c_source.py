@@ -18,7 +18,20 @@ from prunelle.ship.c.fixed_point import Scales, fit_scales, in_fixed_point
 from prunelle.ship.c.fuse import fuse, read_channels
 from prunelle.ship.c.lower import lower
 from prunelle.ship.c.memory import place_buffers_
-from prunelle.ship.c.ops import Flatten, Gather, Linear, Load, MapEach, Maps, Mean, Pool, Program, Softmax, VectorEach
+from prunelle.ship.c.ops import (
+    Flatten,
+    Gather,
+    Linear,
+    Load,
+    LoadVector,
+    MapEach,
+    Maps,
+    Mean,
+    Pool,
+    Program,
+    Softmax,
+    VectorEach,
+)
 from prunelle.ship.c.prelude import prelude
 from prunelle.ship.c.taps import Expand, Placed, TapConv, Windows, place_taps
 from prunelle.ship.c.writer import FP32, INT16, Numbers, Writer
@@ -47,7 +60,7 @@ class Plan:
         op = self.ops[index]
         if isinstance(op, TapConv):
             return tuple(shapes(op, self.registers))
-        return vectors.forms(op) if isinstance(op, Linear) else ()
+        return vectors.forms(op, self.numbers) if isinstance(op, Linear) else ()
 
 
 def plan_c(
@@ -71,7 +84,7 @@ def plan_c(
         raise SettingError("native: int16 is fitted to images; pass calibration images, or take fp32.")
     net = frozen(model).float()
     program = lower(net, trace(net, example[:1].float()), vector_bytes // numbers.bytes)
-    return plan_program(program, vector_bytes, registers, numbers, calibration)
+    return plan_program(program, vector_bytes, registers, numbers, calibration, background_of(example[:1]))
 
 
 def plan_program(
@@ -80,9 +93,15 @@ def plan_program(
     registers: int,
     numbers: Numbers = FP32,
     calibration: torch.Tensor | None = None,
+    background: float | None = None,
 ) -> Plan:
-    """The same from operations. calibration: images (n, channels, height, width), only for int16."""
+    """The same from operations. calibration: images (n, channels, height, width), only for int16. background: the value
+    of most pixels, which layers that read the image itself skip."""
     program = fuse(program)
+    image = next((op.out for op in program.ops if isinstance(op, LoadVector)), None)
+    for op in program.ops:
+        if isinstance(op, Linear) and op.x is image and background is not None:
+            op.base = background
     scales = fit_scales(program, calibration) if calibration is not None and numbers is INT16 else None
     read = read_channels(program.ops)
     ops = place_taps(program, read, registers, windows=numbers is FP32)
@@ -93,6 +112,12 @@ def plan_program(
         ops = in_fixed_point(ops, scales)
     size = place_buffers_(program, ops, vector_bytes)
     return Plan(program, ops, read, vector_bytes, registers, size * vector_bytes, numbers, scales)
+
+
+def background_of(image: torch.Tensor) -> float | None:
+    """The value that most pixels have, where at least a quarter has it: a normalised image's background is not zero."""
+    values, counts = np.unique(image.float().numpy(), return_counts=True)
+    return float(values[counts.argmax()]) if counts.max() * 4 >= counts.sum() else None
 
 
 def write_c(plan: Plan, name: str, choices: Choices, ending: Callable[[str, Plan], str]) -> str:
@@ -170,7 +195,7 @@ def layer(writer: Writer, plan: Plan, index: int, choice: Choice, name: str) -> 
     lines = body(writer, op, choice, plan)
     if isinstance(op.out, Maps) and not isinstance(op, Expand):
         lines += "\n" + maps.halo(writer, op.out, plan.read)
-    unused = "" if isinstance(op, Load) else "(void)in;\n"
+    unused = "" if isinstance(op, Load | LoadVector) else "(void)in;\n"
     text = "\n".join("  " + line for line in (unused + lines).strip().split("\n"))
     told = f"/* {getattr(op, 'name', '') or 'network'}: {type(op).__name__} */"
     return f"{told}\nstatic void {name}(vn *ws, const float *in) {{\n{text}\n}}\n"
@@ -188,6 +213,8 @@ def body(writer: Writer, op: Placed, choice: Choice, plan: Plan) -> str:
         return vectors.write_linear(writer, op, choice)
     if isinstance(op, Expand):
         return rows.write_expand(writer, op)
+    if isinstance(op, LoadVector):
+        return vectors.write_load_vector(op)
     if isinstance(op, Load):
         return maps.write_load(writer, op, scales.of(op.out.first) if scales else None)
     if isinstance(op, MapEach):

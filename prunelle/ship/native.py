@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def build_native(
         raise SettingError(f"native: the name {name!r} is no C identifier; take letters, digits and underscores.")
     machine = target_of(target)
     image = calibration[:1] if calibration is not None else example[:1]
-    plan = plan_c(model, example, machine.vector_bytes, machine.registers, precision, calibration)
+    plan = plan_c(model, image, machine.vector_bytes, machine.registers, precision, calibration)
     choices = choose_kernels(plan, machine, image) if target == "native" else {}
     text = write_c(plan, name, choices, lambda n, p: run_function(n, p) + layer_function(n, p))
     # What int16 gives is told by the C text itself, on this machine where the target is another: integers are alike.
@@ -115,6 +116,7 @@ class Native(nn.Module):
         self._run = getattr(self._library, f"{record['name']}_run")
         self._run.argtypes, self._run.restype = [ctypes.c_void_p] * 3, None
         self._own = threading.local()
+        self._one, self._spare = torch.Size((1, *self.input_shape)), list[Tensor]()
 
     def workspace(self) -> int:
         """The address of this thread's workspace."""
@@ -124,8 +126,26 @@ class Native(nn.Module):
             self._own.place, self._own.held = aligned(self._size)
             return self._own.place
 
+    def _answer(self) -> Tensor:
+        """A fresh tensor for one answer. They are made many at a time: alone one costs as long as a small network."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            self._spare += torch.empty((256, 1, *self.output_shape)).unbind()
+            return torch.empty((1, *self.output_shape))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """As `nn.Module` does, which looks for hooks on every call, for as long as a small network takes."""
+        if self._forward_hooks or self._forward_pre_hooks:
+            return super().__call__(images)
+        return self.forward(images)
+
     def forward(self, images: Tensor) -> Tensor:
         """Raises ShapeError for images of another shape, type or device."""
+        if images.shape == self._one and images.dtype is torch.float32 and images.is_cpu and images.is_contiguous():
+            out = self._answer()
+            self._run(images.data_ptr(), out.data_ptr(), self.workspace())
+            return out
         if images.shape[1:] != self.input_shape or images.dtype != torch.float32 or images.device.type != "cpu":
             raise ShapeError(
                 f"native: images are {tuple(images.shape)} {images.dtype} on {images.device}, must be "
@@ -135,13 +155,22 @@ class Native(nn.Module):
         count = len(images)
         out = torch.empty((count, *self.output_shape))
         run, place, x, y = self._run, self.workspace(), images.data_ptr(), out.data_ptr()
-        if count == 1:
-            run(x, y, place)
-            return out
         steps = 4 * images[0].numel() if count else 0, 4 * out[0].numel() if count else 0
         for i in range(count):
             run(x + i * steps[0], y + i * steps[1], place)
         return out
+
+    def bind(self, image: Tensor, out: Tensor) -> Callable[[], None]:
+        """A call without arguments that reads `image` (1, channels, height, width) and writes `out` (1, ...): what
+        remains of Python is one foreign call. Both must stay alive, float32, contiguous, on the CPU."""
+        for tensor, shape in ((image, self.input_shape), (out, self.output_shape)):
+            if tuple(tensor.shape) != (1, *shape) or tensor.dtype != torch.float32 or not tensor.is_contiguous():
+                raise ShapeError(f"native: bind was given {tuple(tensor.shape)} {tensor.dtype}, must be contiguous "
+                                 f"{(1, *shape)} torch.float32.")  # fmt: skip
+        places = [ctypes.c_void_p(p) for p in (image.data_ptr(), out.data_ptr(), self.workspace())]
+        call = partial(self._run, *places)
+        call.held = (image, out, self._own.held)  # type: ignore[attr-defined]
+        return call
 
 
 def load_native(folder: str | Path) -> Native:

@@ -16,6 +16,7 @@ from prunelle.ship.c.ops import (
     Flatten,
     Linear,
     Load,
+    LoadVector,
     MapEach,
     Maps,
     Mean,
@@ -34,7 +35,7 @@ KEEP_ZERO = {"relu", "silu", "tanh", "hardswish", "gelu", "gelu_tanh", "leaky"}
 
 def fuse(program: Program) -> Program:
     """The program with every fusion done; the one given stays as it was only in what it computes."""
-    ops = merge_strides(program.ops)
+    ops = load_vectors(merge_strides(program.ops))
     ops = join_vectors(join_maps(ops))
     for op in ops:
         if isinstance(op, Conv | Linear):
@@ -60,6 +61,17 @@ def merge_strides(ops: list[Op]) -> list[Op]:
         else:
             kept.append(op)
     return kept
+
+
+def load_vectors(ops: list[Op]) -> list[Op]:
+    """An image that is only flattened is copied once."""
+    load = next((op for op in ops if isinstance(op, Load)), None)
+    if load is None:
+        return ops
+    readers = [op for op in ops if set(read_maps(op)) & set(numbers(load.out))]
+    if len(readers) != 1 or not isinstance(readers[0], Flatten) or readers[0].x != numbers(load.out):
+        return ops
+    return [LoadVector("input", readers[0].out), *(op for op in ops if op is not load and op is not readers[0])]
 
 
 def map_readers(ops: list[Op]) -> dict[int, list[Op]]:
@@ -184,7 +196,7 @@ def drop_unread(ops: list[Op], output: Vector) -> list[Op]:
         if isinstance(op.out, Maps):
             needed = isinstance(op, Load) or any(n in maps for n in numbers(op.out))
         else:
-            needed = id(op.out) in vectors
+            needed = isinstance(op, LoadVector) or id(op.out) in vectors
         if needed:
             kept.append(op)
             maps |= set(really_read(op, maps))

@@ -100,6 +100,14 @@ class Load:
 
 
 @dataclass(eq=False)
+class LoadVector:
+    """The image as one vector: what a Load and a Flatten together are."""
+
+    name: str
+    out: Vector
+
+
+@dataclass(eq=False)
 class Conv:
     """weight: (out, in / groups, rows, columns) float64. bias: (out,). pad: above and left."""
 
@@ -170,7 +178,7 @@ class Flatten:
 
 @dataclass(eq=False)
 class Linear:
-    """weight: (out, in) float64."""
+    """weight: (out, in) float64. base: the value that most inputs have, which is skipped."""
 
     name: str
     x: Vector
@@ -178,6 +186,7 @@ class Linear:
     bias: np.ndarray
     out: Vector
     steps: list[Step] = field(default_factory=list)
+    base: float = 0.0
 
 
 @dataclass(eq=False)
@@ -207,7 +216,7 @@ class Gather:
     out: Vector
 
 
-Op = Load | Conv | MapEach | Pool | Mean | Flatten | Linear | VectorEach | Softmax | Gather
+Op = Load | LoadVector | Conv | MapEach | Pool | Mean | Flatten | Linear | VectorEach | Softmax | Gather
 
 
 @dataclass(eq=False)
