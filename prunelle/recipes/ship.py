@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
-import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,22 +11,23 @@ from typing import Any
 from torch import Tensor
 
 from prunelle.errors import RunConflictError, WorkError
-from prunelle.files import disk_error, make_folder, sync_folder
+from prunelle.files import make_folder
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import Timing
 from prunelle.measure.rounds import MAX_TURN_CALLS
 from prunelle.models.save import is_saved, save, size_bytes
-from prunelle.recipes.check import is_folder, nearest
+from prunelle.recipes.check import is_folder
 from prunelle.recipes.layers import layer_rows
+from prunelle.recipes.ship_told import FOREIGN, page, told
 from prunelle.recipes.shipping import Asked, Subject, subject
-from prunelle.report.speed import Speeds, write_speeds
+from prunelle.recipes.staged import put, staged
+from prunelle.report.speed import write_speeds
 from prunelle.ship.auto import Decision, fastest
 from prunelle.ship.candidates import Candidate, make, make_all
 from prunelle.ship.eager import eager
 from prunelle.ship.formats import Run, load_format
 from prunelle.ship.names import AUTO, PRECISIONS
 from prunelle.ship.shipped import (
-    MANIFEST,
     Counts,
     Held,
     Row,
@@ -39,7 +36,6 @@ from prunelle.ship.shipped import (
     list_files,
     read_shipped,
     running_bytes,
-    sync,
     write_shipped,
 )
 from prunelle.ship.sizes import sizes_of
@@ -48,7 +44,6 @@ EAGER = "eager"
 MOST_PACKED = 1_000_000
 """Nonzero weights; packing them takes some ten seconds."""
 TURN_CALLS = MAX_TURN_CALLS + 1
-FOREIGN = ("aarch64-linux", "wasm32-wasi")
 
 
 def ship_model(
@@ -198,102 +193,3 @@ def refuse_other(out: Path, asked: Asked, what: Subject) -> Shipped:
     if found.asked != asked.to_json() or found.source_sha256 != what.source_sha256:
         raise RunConflictError(f"{out}: holds a network of other settings; choose another folder with --out.")
     return found
-
-
-def told(found: Shipped, out: Path) -> dict[str, Any]:
-    """What the command prints."""
-    files = [{"path": str(out / name), "bytes": file.size_bytes} for name, file in found.files.items()]
-    files += [{"path": str(path), "bytes": path.stat().st_size} for path in (out / MANIFEST, out / "report.html")]
-    values = found.model_dump(mode="json", exclude={"files", "asked"})
-    return {"out": str(out), "summary": summary(found), "size_bytes": found.size_bytes, "files": files, **values}
-
-
-def summary(found: Shipped) -> str:
-    """What was shipped, in a sentence or two."""
-    dense = found.sizes_bytes.get("dense_safetensors") or 0
-    said = f"{found.model} ships as {found.format} {found.precision}, {found.size_bytes:,} bytes"
-    said += f" (dense safetensors {dense:,})"
-    row = next((row for row in found.table if row.winner), None)
-    if row and row.median_ms is not None:
-        said += (
-            f": {row.median_ms:.4g} ms a call, {row.ratio:.2f} times as fast as eager PyTorch "
-            f"({row.ratio_low:.2f} to {row.ratio_high:.2f})"
-        )
-    if tied := [row.name for row in found.table if row.tied]:
-        said += f"; {' and '.join(tied)} could not be told from it"
-    return f"{said}. {judged(found)}"
-
-
-def judged(found: Shipped) -> str:
-    """How close it is to the model, and on which images."""
-    parity = found.parity
-    if parity is None:
-        return "It was not run."
-    here = f" It was judged by its build for this machine, not for {found.target}." if found.target in FOREIGN else ""
-    if parity.top1_after is None or parity.top1_before is None:
-        return f"{parity.where[0].upper()}{parity.where[1:]}: off by {parity.error:.1e} of max|logit|.{here}"
-    return (
-        f"On the {parity.where}: {100 * parity.equal:.2f} % of {parity.num_images:,} predictions equal, "
-        f"top-1 {100 * parity.top1_before:.2f} -> {100 * parity.top1_after:.2f} %.{here}"
-    )
-
-
-def page(found: Shipped, command: str, decision: Decision | None) -> Speeds:
-    """The report page."""
-    notes = ["Times are of batches of the validation split, or of noise without data, all taken in turns in one run."]
-    if decision and decision.looks > 1:
-        notes.append(f"The fastest were timed again, {decision.looks} looks in all, until decided or tied.")
-    return Speeds(
-        f"{found.model} as {found.format} {found.precision}",
-        summary(found),
-        [row.model_dump() for row in found.table],
-        {name.replace("_", " "): size for name, size in found.sizes_bytes.items()} | {"shipped": found.size_bytes},
-        [layer.model_dump() for layer in found.layers],
-        notes,
-        command,
-        found.environment,
-    )
-
-
-@contextmanager
-def staged(out: Path) -> Iterator[Path]:
-    """An empty folder on the disk of `out`, gone afterwards; what killed processes left beside it goes too."""
-    above = nearest(out.absolute().parent)
-    folder = above / f".{out.name}-{os.getpid()}.ship.tmp"
-    try:
-        for left in above.glob(f".{out.name}-*.ship.tmp"):
-            if not alive(left):
-                shutil.rmtree(left, ignore_errors=True)
-        folder.mkdir()
-    except OSError as error:
-        raise disk_error(folder, error) from None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def alive(left: Path) -> bool:
-    """Whether the process that made a folder of `staged` still runs."""
-    found = re.search(r"-(\d+)\.ship\.tmp$", left.name)
-    if found is None:
-        return True
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return int(found[1]) != os.getpid()
-
-
-def put(folder: Path, out: Path) -> None:
-    """Make a finished folder stand at `out`, which is absent or empty. Raises DiskError."""
-    try:
-        sync(path for path in folder.rglob("*") if path.is_file())
-        sync_folder(folder)
-        make_folder(out.parent)
-        os.replace(folder, out)
-        sync_folder(out.parent)
-    except OSError as error:
-        raise disk_error(out, error) from None

@@ -55,8 +55,10 @@ def write_speeds(found: Speeds, path: Path | str) -> Path:
 
 def speeds_html(found: Speeds) -> str:
     """The page as text; names are shown as they stand, never read as HTML."""
+    judged = [row for row in found.rows if row.get("parity") or row.get("why")]
     parts = [
         section("times", "Time of one call, shorter is faster", times_table(found.rows)),
+        section("parity", "Held to the model", parity_table(judged)) if judged else "",
         section("sizes", "Bytes on disk", sizes_table(found.sizes)) if found.sizes else "",
         section("layers", "Where the time goes", layers_table(found.layers)) if found.layers else "",
         section("notes", "Notes", "".join(f"<p>{text(note)}</p>" for note in found.notes)) if found.notes else "",
@@ -91,13 +93,11 @@ def section(key: str, title: str, body: str) -> str:
 def times_table(rows: Sequence[Row]) -> str:
     """A row each, with a bar of its median and a thin one up to its 99th percentile."""
     largest = max((value for row in rows if (value := number(row.get("median_ms")))), default=1.0)
-    judged = any(row.get("parity") or row.get("why") for row in rows)
-    lines = [time_line(row, largest, judged) for row in rows]
-    more = ("equal predictions", "largest error", "top-1", "verdict") if judged else ()
-    return table(("what", "runtime", "median", "p95, p99 (ms)", "times as fast", "bytes", *more), lines)
+    heads = ("what", "runtime", "median, to p99", "p95, p99 (ms)", "times as fast", "bytes")
+    return table(heads, [time_line(row, largest) for row in rows])
 
 
-def time_line(row: Row, largest: float, judged: bool) -> str:
+def time_line(row: Row, largest: float) -> str:
     median = number(row.get("median_ms"))
     mark = "winner" if row.get("winner") else "out" if median is None else ""
     color = PALETTE[2] if row.get("winner") else PALETTE[0]
@@ -116,7 +116,7 @@ def time_line(row: Row, largest: float, judged: bool) -> str:
         figure(ratio_text(row)),
         figure(f"{size:,}" if (size := number(row.get("size_bytes"))) is not None else ""),
     ]
-    return f'<tr class="{mark}">{"".join(cells)}{parity_cells(row) if judged else ""}</tr>'
+    return f'<tr class="{mark}">{"".join(cells)}</tr>'
 
 
 def ratio_text(row: Row) -> str:
@@ -133,16 +133,22 @@ def ratio_text(row: Row) -> str:
     return f"{ratio:.2f} ({low:.2f} to {high:.2f})"
 
 
-def parity_cells(row: Row) -> str:
+def parity_table(rows: Sequence[Row]) -> str:
+    """A row each: how close its outputs are to the model's, and whether it may be shipped."""
+    return table(("what", "equal predictions", "largest error", "top-1", "verdict"), map(parity_line, rows))
+
+
+def parity_line(row: Row) -> str:
     parity = row.get("parity") or {}
     equal, error = number(parity.get("equal")), number(parity.get("error"))
     before, after = number(parity.get("top1_before")), number(parity.get("top1_after"))
     verdict = "shipped" if row.get("winner") else row.get("why") or row.get("status") or ""
     return (
-        figure("" if equal is None else f"{100 * equal:.2f} %")
+        f'<tr class="{"winner" if row.get("winner") else "" if parity else "out"}"><td>{text(row.get("name", ""))}</td>'
+        + figure("" if equal is None else f"{100 * equal:.2f} %")
         + figure("" if error is None else f"{error:.1e}")
         + figure("" if before is None or after is None else f"{100 * before:.2f} → {100 * after:.2f} %")
-        + f'<td class="why">{text(verdict)}</td>'
+        + f'<td class="why">{text(verdict)}</td></tr>'
     )
 
 

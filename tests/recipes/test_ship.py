@@ -19,8 +19,9 @@ from prunelle.errors import LimitError, RunConflictError, SettingError, WorkErro
 from prunelle.files import read_sealed_json
 from prunelle.measure.latency import Timing
 from prunelle.models.save import Builder, save
-from prunelle.recipes.ship import alive, ship_model, staged
+from prunelle.recipes.ship import ship_model
 from prunelle.recipes.shipping import Asked, subject, timed_images
+from prunelle.recipes.staged import alive, staged
 from prunelle.ship import auto, formats
 from prunelle.ship.formats import Format
 from prunelle.ship.shipped import is_shipped, open_shipped
