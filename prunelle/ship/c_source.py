@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -197,7 +198,9 @@ def layer(writer: Writer, plan: Plan, index: int, choice: Choice, name: str) -> 
         lines += "\n" + maps.halo(writer, op.out, plan.read)
     unused = "" if isinstance(op, Load | LoadVector) else "(void)in;\n"
     text = "\n".join("  " + line for line in (unused + lines).strip().split("\n"))
-    told = f"/* {getattr(op, 'name', '') or 'network'}: {type(op).__name__} */"
+    # A module may be called anything, also what ends a comment.
+    called = re.sub(r"[^\w.]", "_", getattr(op, "name", "")) or "network"
+    told = f"/* {called}: {type(op).__name__} */"
     return f"{told}\nstatic void {name}(vn *ws, const float *in) {{\n{text}\n}}\n"
 
 
