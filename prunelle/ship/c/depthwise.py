@@ -55,12 +55,41 @@ def sums(writer: Writer, op: Windows, rows: Rows) -> list[str]:
     empty, lines = blank(writer, rows.reach + width, 0, op.pad[1]), []
     for ky in range(height):
         lines += ["{", *rows.pointers(f"@ * {op.stride[0]} + {ky - op.pad[0]}", empty)]
+        paired = rows.stride[1] == 2 and rows.out.groups == 1
+        lines += halves(rows) if paired else []
         for kx in range(width):
             flags = columns_mask(rows.source, rows.out, op.stride[1], kx - op.pad[1])
             for side in range(rows.out.vecs):
-                value = rows.vector(side, str(kx - op.pad[1]))
+                dx = kx - op.pad[1]
+                value = half(rows, side, dx) if paired and -2 <= dx <= 3 else rows.vector(side, str(dx))
                 if not flags[side].all():
                     value = f"keep({value}, ((const vm *){mask_table(writer, flags[side])})[0])"
                 lines.append(f"a{side} += weight[{ky * width + kx}] * {value};")
         lines.append("}")
     return lines
+
+
+def halves(rows: Rows) -> list[str]:
+    """A row as its even columns e0, e1, ... and its odd ones o0, o1, ...: two aligned loads serve every column."""
+    lanes, lines = rows.out.lanes, []
+    even, odd = (", ".join(str(2 * lane + first) for lane in range(lanes)) for first in (0, 1))
+    for side in range(rows.out.vecs):
+        at = f"s0 + {2 * side * lanes}"
+        lines.append(f"const vn p{side} = load({at}), q{side} = load({at} + {lanes});")
+        lines.append(f"const vn e{side} UNUSED = MOVE(p{side}, q{side}, {even});")
+        lines.append(f"const vn o{side} UNUSED = MOVE(p{side}, q{side}, {odd});")
+    return lines
+
+
+def half(rows: Rows, side: int, dx: int) -> str:
+    """The pixels `dx` columns off every second one: even or odd ones, moved by a lane where they lie one pair off."""
+    lanes, last = rows.out.lanes, rows.out.vecs - 1
+    pairs, odd = divmod(dx, 2)
+    name = "o" if odd else "e"
+    if pairs == 0:
+        return f"{name}{side}"
+    if pairs < 0:
+        before = f"{name}{side - 1}" if side else "(vn){0}"
+        return f"MOVE({before}, {name}{side}, {', '.join(str(lanes - 1 + lane) for lane in range(lanes))})"
+    after = f"{name}{side + 1}" if side < last else "(vn){0}"
+    return f"MOVE({name}{side}, {after}, {', '.join(str(1 + lane) for lane in range(lanes))})"
