@@ -13,6 +13,7 @@ EXTRAS = {
     "vision": ("timm", "torchvision"),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("openvino", "nncf"),
+    "compiler": ("ziglang",),
 }
 
 
