@@ -197,6 +197,7 @@ def layer(writer: Writer, plan: Plan, index: int, choice: Choice, name: str) -> 
     if isinstance(op.out, Maps) and not isinstance(op, Expand):
         lines += "\n" + maps.halo(writer, op.out, plan.read)
     unused = "" if isinstance(op, Load | LoadVector) else "(void)in;\n"
+    unused += "" if lines.strip() else "(void)ws;\n"
     text = "\n".join("  " + line for line in (unused + lines).strip().split("\n"))
     # A module may be called anything, also what ends a comment.
     called = re.sub(r"[^\w.]", "_", getattr(op, "name", "")) or "network"

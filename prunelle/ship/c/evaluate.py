@@ -23,19 +23,23 @@ def largest(program: Program, images: Tensor) -> dict[Maps, Tensor]:
             if isinstance(op, Load):
                 keep_(values, found, op.out, images.float(), [])
             elif isinstance(op, Conv):
-                keep_(values, found, op.out, convolve(op, gather(values, op.x, images)), op.steps)
+                keep_(values, found, op.out, convolve(op, gather(values, op.x, blank(op.out, images))), op.steps)
             elif isinstance(op, MapEach):
-                keep_(values, found, op.out, gather(values, op.x, images), op.steps)
+                keep_(values, found, op.out, gather(values, op.x, blank(op.out, images)), op.steps)
             elif isinstance(op, Pool):
-                keep_(values, found, op.out, pooled(op, gather(values, op.x, images)), op.steps)
+                keep_(values, found, op.out, pooled(op, gather(values, op.x, blank(op.out, images))), op.steps)
     return found
 
 
-def gather(values: dict[int, Tensor], channels: list[int], images: Tensor) -> Tensor:
-    first = next((values[n] for n in channels if n != ZERO), None)
-    if first is None:
-        raise ModelError("native: a layer has only zeros for input; int16 cannot be fitted, take fp32.")
+def gather(values: dict[int, Tensor], channels: list[int], zeros: Tensor) -> Tensor:
+    """The channels side by side. zeros: (n, height, width), of any size where no channel has one."""
+    first = next((values[n] for n in channels if n != ZERO), zeros)
     return torch.stack([values[n] if n != ZERO else torch.zeros_like(first) for n in channels], 1)
+
+
+def blank(out: Maps, images: Tensor) -> Tensor:
+    """Zeros of the size of a result, to stand for inputs that are all zero."""
+    return torch.zeros(len(images), out.layout.height, out.layout.width)
 
 
 def convolve(op: Conv, x: Tensor) -> Tensor:
@@ -50,6 +54,8 @@ def convolve(op: Conv, x: Tensor) -> Tensor:
 
 def pooled(op: Pool, x: Tensor) -> Tensor:
     """Padded below and right, or cut there, by as much as the output's size asks."""
+    if not any(op.x):
+        return x
     out, counts = op.out.layout, op.counts(x.shape[2], x.shape[3])
     below, right = (
         (length - 1) * op.stride[axis] + op.kernel[axis] - x.shape[2 + axis] - op.pad[axis]
@@ -75,7 +81,7 @@ def keep_(values: dict[int, Tensor], found: dict[Maps, Tensor], out: Maps, x: Te
             if after.kind not in ("relu", "clamp"):
                 raise ModelError(f"native: int16 has no {after.kind}; take fp32.")
         elif isinstance(after, AddMaps):
-            x = x + gather(values, after.other, x) if any(after.other) else x
+            x = x + gather(values, after.other, x[:, 0]) if any(after.other) else x
         elif after is not None:
             raise ModelError(f"native: int16 has no {type(after).__name__.lower()} step; take fp32.")
     found[out] = most

@@ -201,6 +201,10 @@ def drop_unread(ops: list[Op], output: Vector) -> list[Op]:
             kept.append(op)
             maps |= set(really_read(op, maps))
             vectors |= {id(v) for v in read_vectors(op)}
+    gone = {n for op in ops if isinstance(op.out, Maps) for n in numbers(op.out)}
+    gone -= {n for op in kept if isinstance(op.out, Maps) for n in numbers(op.out)}
+    for op in kept:
+        forget_(op, gone)
     return kept[::-1]
 
 
