@@ -14,7 +14,7 @@ from prunelle.cli.show import command_line, print_json, print_pairs, print_table
 from prunelle.errors import SettingError
 from prunelle.recipes.check import check_model_word, check_out
 from prunelle.recipes.complaint import meant
-from prunelle.ship.names import AUTO, FORMATS, PRECISIONS, TARGETS
+from prunelle.ship.names import AUTO, FOREIGN, FORMATS, PRECISIONS, TARGETS
 
 WORDS = tuple(dict.fromkeys(word for words in PRECISIONS.values() for word in words))
 CLAIM = "ship.json"
@@ -105,6 +105,8 @@ def check_words(format: str, int8: bool, precision: str | None, target: str, lay
     for name, given in (("--target", target != "native"), ("--layers", layers)):
         if given and format != "native":
             raise SettingError(f"{name}: is of --format native, not of {format}; leave it out.")
+    if layers and target in FOREIGN:
+        raise SettingError(f"--layers: a library for {target} does not run here; leave it out.")
     return precision
 
 

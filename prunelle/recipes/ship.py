@@ -18,15 +18,15 @@ from prunelle.measure.rounds import MAX_TURN_CALLS
 from prunelle.models.save import is_saved, save, size_bytes
 from prunelle.recipes.check import is_folder
 from prunelle.recipes.layers import layer_rows
-from prunelle.recipes.ship_told import FOREIGN, page, told
-from prunelle.recipes.shipping import Asked, Subject, subject
+from prunelle.recipes.ship_told import page, told
+from prunelle.recipes.shipping import Asked, Subject, hash_of_state, opened_for, subject
 from prunelle.recipes.staged import put, staged
 from prunelle.report.speed import write_speeds
 from prunelle.ship.auto import Decision, fastest
 from prunelle.ship.candidates import Candidate, make, make_all
 from prunelle.ship.eager import eager
 from prunelle.ship.formats import Run, load_format
-from prunelle.ship.names import AUTO, PRECISIONS
+from prunelle.ship.names import AUTO, FOREIGN, PRECISIONS
 from prunelle.ship.shipped import (
     Counts,
     Held,
@@ -62,9 +62,9 @@ def ship_model(
     Raises what opening the model or its data raises, MissingExtraError, LimitError where the gate is not passed,
     WorkError where nothing passes it, RunConflictError, DiskError. `out` is left as it was then.
     """
-    what = subject(asked, data_dir, trust)
     if is_shipped(out):
-        return told(refuse_other(out, asked, what), out)
+        return told(refuse_other(out, asked, hash_of_state(opened_for(asked, data_dir, trust)[0])), out)
+    what = subject(asked, data_dir, trust)
     with staged(out) as staging:
         sizes = sizes_before(asked.model, what, staging)
         dense = sizes["dense_safetensors"]
@@ -187,9 +187,9 @@ def timed(timing: Timing | None, asked: Asked) -> dict[str, Any]:
     return found | {"batch": asked.batch, "threads": asked.threads}
 
 
-def refuse_other(out: Path, asked: Asked, what: Subject) -> Shipped:
-    """What stands in `out` when it is just what is asked for. Raises RunConflictError."""
+def refuse_other(out: Path, asked: Asked, source_sha256: str) -> Shipped:
+    """What stands in `out` when it is just what is asked for, of the same weights. Raises RunConflictError."""
     found = read_shipped(out)
-    if found.asked != asked.to_json() or found.source_sha256 != what.source_sha256:
+    if found.asked != asked.to_json() or found.source_sha256 != source_sha256:
         raise RunConflictError(f"{out}: holds a network of other settings; choose another folder with --out.")
     return found

@@ -7,10 +7,8 @@ from typing import Any
 
 from prunelle.report.speed import Speeds
 from prunelle.ship.auto import Decision
+from prunelle.ship.names import FOREIGN
 from prunelle.ship.shipped import MANIFEST, Shipped
-
-FOREIGN = ("aarch64-linux", "wasm32-wasi")
-"""Targets that do not run here."""
 
 
 def told(found: Shipped, out: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from prunelle.data.task import Task
 from prunelle.errors import DataError, MissingExtraError, ModelError, SettingError
 from prunelle.measure.card import count
 from prunelle.models.names import Shape
-from prunelle.models.open import OpenedModel
+from prunelle.models.open import OpenedModel, outputs
 from prunelle.recipes.compare import data_of
 from prunelle.recipes.measure import open_with_data
 from prunelle.seeds import generator
@@ -73,11 +73,8 @@ class Subject:
     source_sha256: str
 
 
-def subject(asked: Asked, data_dir: str | None, trust: bool) -> Subject:
-    """Open the model and its data, and compute what the model gives on the test split.
-
-    Raises what opening either raises, ModelError where the image shape is not known.
-    """
+def opened_for(asked: Asked, data_dir: str | None, trust: bool) -> tuple[OpenedModel, Task | None, str | None, str]:
+    """(the model, its data, the word of the data, why there is none). Raises what opening either raises."""
     data, note = data_for(asked, data_dir)
     opened, task = open_with_data(
         asked.model,
@@ -89,9 +86,19 @@ def subject(asked: Asked, data_dir: str | None, trust: bool) -> Subject:
         trust=trust,
         seed=asked.seed,
     )
+    return opened, task, data, note
+
+
+def subject(asked: Asked, data_dir: str | None, trust: bool) -> Subject:
+    """Open the model and its data, and compute what the model gives on the test split.
+
+    Raises what opening either raises, ModelError where the image shape is not known.
+    """
+    opened, task, data, note = opened_for(asked, data_dir, trust)
     shape = (task.input_shape if task else asked.input_shape) or opened.input_shape
     if shape is None:
         raise ModelError(f"{asked.model}: does not say what images it takes; pass --input C,H,W or --data.")
+    num_classes = outputs(opened.model, asked.model, shape)
     card = count(asked.model, opened.model, shape)
     model, seed = opened.model, asked.seed
     if task is None:
@@ -115,7 +122,7 @@ def subject(asked: Asked, data_dir: str | None, trust: bool) -> Subject:
         exam,
         timed_images(task, shape, asked.batch, seed),
         data,
-        exam.outputs.shape[1],
+        num_classes,
         opened.class_names or (task.class_names if task else ()),
         {key: getattr(card, key) for key in ("params", "nnz", "sparsity", "macs", "macs_nonzero")},
         hash_of_state(opened),

@@ -20,5 +20,8 @@ PRECISIONS = {
 TARGETS = ("native", "x86-64-v3", "aarch64-linux", "wasm32-wasi")
 """What a native library is built for: this machine or another."""
 
+FOREIGN = ("aarch64-linux", "wasm32-wasi")
+"""Targets whose libraries do not run on the machine that makes them."""
+
 CODE = ("native", "pt2")
 """Formats that are code: whoever opens one runs what it holds."""

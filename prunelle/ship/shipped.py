@@ -14,7 +14,7 @@ from prunelle.errors import CorruptFileError, ModelError, PrunelleError, Setting
 from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.ship.first_line import first_line
 from prunelle.ship.formats import Run, load_format, open_format
-from prunelle.ship.names import CODE, FORMATS, PRECISIONS
+from prunelle.ship.names import CODE, FOREIGN, FORMATS, PRECISIONS, TARGETS
 
 MANIFEST = "ship.json"
 REPORTS = ("report.html",)
@@ -179,7 +179,8 @@ def read_shipped(folder: str | Path) -> Shipped:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise CorruptFileError(f"{path}: {place}: {first['msg']}; it was not written by this version.") from None
-    if found.format not in FORMATS or found.precision not in PRECISIONS[found.format]:
+    known = found.format in FORMATS and found.precision in PRECISIONS[found.format] and found.target in TARGETS
+    if not known:
         raise CorruptFileError(f"{path}: format {found.format!r} in {found.precision!r} is none of this version.")
     return found
 
@@ -208,7 +209,7 @@ def open_shipped(folder: str | Path, threads: int = 1, trust: bool = False) -> t
     folder = Path(folder)
     found = read_shipped(folder)
     refuse_code(folder, found.format, trust)
-    if found.target not in ("native", "x86-64-v3"):
+    if found.target in FOREIGN:
         raise SettingError(f"{folder}: was built for {found.target}, which this machine cannot run; ship it for here.")
     check_files(folder, found)
     try:

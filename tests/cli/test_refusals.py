@@ -85,6 +85,8 @@ SAID = {
     "take --format onnx or openvino.",
     "ship lenet5 --format onnx --target wasm32-wasi --out o": "--target: is of --format native, not of onnx; "
     "leave it out.",
+    "ship lenet5 --format native --layers --target wasm32-wasi --out o": "--layers: a library for wasm32-wasi does not "
+    "run here; leave it out.",
     "ship lenet5 --format onnx --out o --int8 --precision fp32": "--int8 and --precision fp32: exclude each other; "
     "pass one of them.",
     "meazure lenet5": "No such command 'meazure'. Did you mean 'measure'?; see prunelle --help.",

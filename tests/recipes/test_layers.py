@@ -38,13 +38,16 @@ def test_measured_beside_theoretical(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return [
             ("conv1", "conv", 6.0 if dense else 2.0, 1000, 1000 if dense else 100),
             ("pool", "pool", 1.0, 0, 0),
+            ("conv1", "expand", 4.0 if dense else 8.0, 0, 0),
+            ("conv1", "conv dense" if dense else "conv sparse", 3.0, 10, 10),
             ("new", "x", 1.0, 5, 5),
-        ][: 2 if dense else 3]
+        ][: 4 if dense else 5]
 
     monkeypatch.setattr(native, "build_native", build)
     monkeypatch.setattr(native, "profile_native", profile)
     what = subject(Asked("lenet5", "native"), None, False)
-    conv, pool, new = layer_rows(what, tmp_path / "made", tmp_path, "native")
+    conv, pool, expand, again, new = layer_rows(what, tmp_path / "made", tmp_path, "native")
     assert built == [(tmp_path / "dense", 0)]
     assert (conv.us, conv.dense_us, conv.measured, conv.theoretical) == (2.0, 6.0, 3.0, 10.0)
+    assert (expand.measured, again.measured, again.kernel) == (0.5, 1.0, "conv sparse")
     assert (pool.measured, pool.theoretical, new.measured, new.dense_us) == (1.0, None, None, None)

@@ -87,6 +87,7 @@ def test_every_bit_of_ship_json_is_sealed(folder: Path) -> None:
 HOSTILE = {
     "format": "exe",
     "precision": "int4",
+    "target": "riscv64",
     "input_shape": [3, 2],
     "num_classes": 0,
     "schema_version": 2,
