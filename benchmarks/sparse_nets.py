@@ -1,6 +1,6 @@
 """Networks with most weights at zero, to ship and to time.
 
-python benchmarks/sparse_nets.py [--model resnet20] [--sparsity 0.9] [--out DIR] [--scope cost] [--strength S]
+python benchmarks/sparse_nets.py [--model resnet20] [--sparsity 0.9] [--out DIR] [--scope S] [--strength X]
     [--epochs N] [--start FOLDER] [--lr R] [--seed 0] [--data-dir D] [--weights W] [--choosing]
     [--dense-out DIR] [--json FILE]
 
@@ -8,7 +8,10 @@ Magnitude, sparsity rising while the network trains. resnet20 and resnet44 start
 also teaches; it was trained on all of CIFAR-10's training images, so settings were chosen on the first 5,000 test
 images (--choosing) and top1 is told on the other 5,000 and on all. lenet5 and lenet_300_100 are trained on MNIST first
 (--dense-out keeps that one), settings of recipes/han2015.py. --start goes on from a network made before.
-One thread; an epoch of resnet20 takes 1.5 minutes, of resnet44 3.5, of a LeNet 5 seconds.
+--scope: cost for the residual networks, whose weights cost 1 to 1,024 multiply-adds, global for the LeNets.
+Expected: resnet20 at 0.9 on the other 5,000: 91.98 -> 89.10 %, 11.35 times fewer multiply-adds. One thread: 2 minutes
+of a Zen 4 core an epoch of resnet20, 4.5 of resnet44, 20 seconds of lenet5, 1 of lenet_300_100.
+Bar: resnet20 at 0.9: top1 >= 87 %.
 """
 
 from __future__ import annotations
@@ -48,13 +51,14 @@ from prunelle.train.stage import Train
 CIFAR = ("resnet20", "resnet44")
 EPOCHS = {"resnet20": (0, 8), "resnet44": (0, 6), "lenet5": (10, 10), "lenet_300_100": (20, 40)}
 """Of training the dense network, and of pruning."""
+SCOPES = {"resnet20": "cost", "resnet44": "cost", "lenet5": "global", "lenet_300_100": "global"}
 BARS = {("resnet20", 0.9): 87.0}
 
 
 def scope_of(asked: argparse.Namespace) -> Scope:
     """The scope that --scope and --strength mean."""
     thrifty = by_cost if asked.strength is None else partial(by_cost, strength=asked.strength)
-    return {"cost": thrifty, "global": over_all, "layer": per_layer}[asked.scope]
+    return {"cost": thrifty, "global": over_all, "layer": per_layer}[asked.scope or SCOPES[asked.model]]
 
 
 def settings_of(asked: argparse.Namespace, epochs: int, teacher: nn.Module | None = None) -> TrainSettings:
@@ -119,7 +123,7 @@ def main() -> int:
     data = os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0]
     parser.add_argument("--model", default="resnet20", choices=EPOCHS)
     parser.add_argument("--sparsity", type=float, default=0.9)
-    parser.add_argument("--scope", default="cost", choices=("cost", "global", "layer"))
+    parser.add_argument("--scope", choices=("cost", "global", "layer"))
     parser.add_argument("--strength", type=float, help="of --scope cost; default 0.25")
     parser.add_argument("--epochs", type=int, help="of pruning; default: EPOCHS")
     parser.add_argument("--lr", type=float)
