@@ -117,7 +117,7 @@ def hold(what: str, run: Run, exam: Exam, precision: str) -> Parity:
 def complaint(parity: Parity, limits: Limits) -> str:
     """The first limit that is not kept, with its figure; empty when all are.
 
-    >>> complaint(Parity("test", 100, 2e-5, 0.97), LIMITS["int8"])
+    >>> complaint(Parity("test", 100, 2e-5, 0.97, 0.9, 0.9), LIMITS["int8"])
     "97.00 % of the predictions are the model's, at least 98.5 % must"
     """
     if limits.max_error is not None and not parity.error <= limits.max_error:
