@@ -29,6 +29,7 @@ from prunelle.ship.c.ops import (
     read_maps,
     read_vectors,
 )
+from prunelle.ship.c.shrink import shrink_linears
 
 KEEP_ZERO = {"relu", "silu", "tanh", "hardswish", "gelu", "gelu_tanh", "leaky"}
 
@@ -40,7 +41,7 @@ def fuse(program: Program) -> Program:
     for op in ops:
         if isinstance(op, Conv | Linear):
             fold_(op)
-    ops = drop_zeros(ops)
+    ops = shrink_linears(drop_zeros(ops), program.output)
     return replace(program, ops=drop_unread(ops, program.output))
 
 
