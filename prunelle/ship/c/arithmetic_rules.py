@@ -20,7 +20,7 @@ def arithmetic(kind: str) -> Kernel:
         if any(constants):
             return with_constant(state, node, kind, constants.index(True))
         a, b = state.values[first], state.values[second]  # type: ignore[index]
-        if kind in ("sub", "div"):
+        if kind in ("sub", "rsub", "div"):
             raise refused(node, "of two computed values has no rule for C; ship it as onnx")
         if isinstance(a, Numbers) and isinstance(b, Channels):
             a, b = b, a
@@ -54,6 +54,7 @@ def with_constant(state: Lowering, node: fx.Node, kind: str, where: int) -> Valu
     scale, shift = {
         "add": (ones, numbers),
         "sub": (ones, -numbers) if where == 1 else (-ones, numbers),
+        "rsub": (-ones, numbers) if where == 1 else (ones, -numbers),
         "mul": (numbers, 0 * ones),
         "div": (ones / numbers if kind == "div" else ones, 0 * ones),
     }[kind]

@@ -33,7 +33,7 @@ def lower(model: nn.Module, graph: Graph, lanes: int) -> Program:
     for node in graph.nodes:
         if node.op == "placeholder" and node.name in graph.inputs:
             state.values[node] = load(state, node)
-        elif node.op == "call_function":
+        elif node.op == "call_function" and not state.fold(node):
             rule = RULES.get(short(node).removesuffix("_"))
             if rule is None:
                 raise refused(node, "has no rule for C; ship it as onnx")
@@ -98,11 +98,12 @@ RULES: dict[str, Any] = {
     "sigmoid": activation("sigmoid"), "silu": activation("silu"), "tanh": activation("tanh"),
     "hardswish": activation("hardswish"), "hardsigmoid": activation("hardsigmoid"), "gelu": gelu,
     "leaky_relu": leaky, "hardtanh": clamp, "relu6": activation("clamp", 0.0, 6.0), "clamp": clamp,
-    "add": arithmetic("add"), "sub": arithmetic("sub"), "mul": arithmetic("mul"), "div": arithmetic("div"),
+    "add": arithmetic("add"), "sub": arithmetic("sub"), "rsub": arithmetic("rsub"),
+    "mul": arithmetic("mul"), "div": arithmetic("div"),
     "max_pool2d": pool("max"), "avg_pool2d": pool("mean"), "adaptive_avg_pool2d": adaptive("mean"),
     "adaptive_max_pool2d": adaptive("max"), "mean": mean, "softmax": softmax(False), "log_softmax": softmax(True),
     "dropout": same, "alias": same, "detach": same, "contiguous": same, "clone": same, "to": same, "identity": same,
-    "feature_dropout": same, "view": reshape, "reshape": reshape, "_unsafe_view": reshape, "flatten": reshape,
+    "feature_dropout": same, "_assert_tensor_metadata": same, "view": reshape, "reshape": reshape, "_unsafe_view": reshape, "flatten": reshape,
     "squeeze": reshape, "unsqueeze": reshape, "permute": permute, "transpose": permute, "cat": concat,
     "concat": concat, "chunk": split, "split": split, "split_with_sizes": split, "getitem": getitem,
     "slice": cut_out, "pad": pad, "constant_pad_nd": pad,

@@ -47,7 +47,8 @@ Kernel = Callable[["Lowering", fx.Node], "Value | list[Value] | list[Value | Non
 
 @dataclass
 class Lowering:
-    """What stands when the rules run. lanes: numbers in a vector of the target."""
+    """What stands when the rules run. lanes: numbers in a vector of the target. folded: what operators on nothing but
+    parameters and constants gave."""
 
     model: nn.Module
     graph: Graph
@@ -56,6 +57,7 @@ class Lowering:
     ops: list[Op] = field(default_factory=list)
     maps: list[Maps] = field(default_factory=list)
     next: int = ZERO + 1
+    folded: dict[str, Any] = field(default_factory=dict)
 
     def new(self, channels: int, height: int, width: int) -> Maps:
         """A buffer for so many channels."""
@@ -66,12 +68,27 @@ class Lowering:
 
     def numbers(self, ref: Any) -> np.ndarray:
         """The values of a parameter, buffer or constant, float64."""
+        return self.tensor(ref).numpy()
+
+    def tensor(self, ref: fx.Node) -> Any:
+        if ref.name in self.folded:
+            return self.folded[ref.name]
         name = self.graph.tensors.get(ref.name)
         found = self.graph.constants[ref.name] if name is None else fetch(self.model, name)
-        return found.detach().to(torch.float64).cpu().numpy()
+        return found.detach().cpu().to(torch.float64, copy=True)
 
     def is_constant(self, ref: Any) -> bool:
-        return isinstance(ref, fx.Node) and (ref.name in self.graph.tensors or ref.name in self.graph.constants)
+        known = (self.graph.tensors, self.graph.constants, self.folded)
+        return isinstance(ref, fx.Node) and any(ref.name in names for names in known)
+
+    def fold(self, node: fx.Node) -> bool:
+        """Compute an operator that reads nothing of the image; False for another."""
+        if not all(self.is_constant(given) for given in node.all_input_nodes):
+            return False
+        given = fx.node.map_arg((node.args, dict(node.kwargs)), self.tensor)
+        found = node.target(*given[0], **given[1])  # type: ignore[operator]
+        self.folded[node.name] = found.double() if isinstance(found, Tensor) else found
+        return True
 
     def channels(self, node: Any) -> Channels:
         value = self.values[node]
