@@ -12,7 +12,7 @@ from torch import nn
 
 from prunelle.errors import SettingError
 from prunelle.graph.trace import trace
-from prunelle.ship.c import maps, pools, rows, vectors
+from prunelle.ship.c import linear, maps, pools, rows, vectors
 from prunelle.ship.c.conv import CONV_TABLE, Shape, shapes, write_conv
 from prunelle.ship.c.depthwise import write_windows
 from prunelle.ship.c.fixed_point import Scales, fit_scales, in_fixed_point
@@ -61,7 +61,7 @@ class Plan:
         op = self.ops[index]
         if isinstance(op, TapConv):
             return tuple(shapes(op, self.registers))
-        return vectors.forms(op, self.numbers) if isinstance(op, Linear) else ()
+        return linear.forms(op, self.numbers) if isinstance(op, Linear) else ()
 
 
 def plan_c(
@@ -100,9 +100,9 @@ def plan_program(
     of most pixels, which layers that read the image itself skip."""
     program = fuse(program)
     image = next((op.out for op in program.ops if isinstance(op, LoadVector)), None)
-    for op in program.ops:
-        if isinstance(op, Linear) and op.x is image and background is not None:
-            op.base = background
+    for reader in program.ops:
+        if isinstance(reader, Linear) and reader.x is image and background is not None:
+            reader.base = background
     scales = fit_scales(program, calibration) if calibration is not None and numbers is INT16 else None
     read = read_channels(program.ops)
     ops = place_taps(program, read, registers, windows=numbers is FP32)
@@ -214,7 +214,7 @@ def body(writer: Writer, op: Placed, choice: Choice, plan: Plan) -> str:
         return write_windows(writer, op, read)
     if isinstance(op, Linear):
         assert isinstance(choice, str)
-        return vectors.write_linear(writer, op, choice)
+        return linear.write_linear(writer, op, choice)
     if isinstance(op, Expand):
         return rows.write_expand(writer, op)
     if isinstance(op, LoadVector):

@@ -35,7 +35,7 @@ def choose_kernels(plan: Plan, target: Target, image: Tensor, seconds: float = 0
         variants = plan.variants(index)
         layer(index, 0, pixels.data_ptr(), place, 1)  # the layers behind read what it leaves
         if len(variants) > 1:
-            times = repeats(lambda n, i=index: layer(i, 0, pixels.data_ptr(), place, n))
+            times = repeats(partial(layer, index, 0, pixels.data_ptr(), place))
             runs = [partial(layer, index, n, pixels.data_ptr(), place, times) for n in range(len(variants))]
             chosen[index] = variants[fastest(time_interleaved(runs, min_seconds=seconds, min_samples=200))]
         elif variants:

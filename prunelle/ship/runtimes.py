@@ -18,7 +18,6 @@ PLACES = {
     "onnxruntime": ("prunelle.ship.onnx", "onnxruntime"),
     "openvino": ("prunelle.ship.openvino", "openvino"),
     "native": ("prunelle.ship.native", "native"),
-    "native": ("prunelle.ship.native", "native"),
 }
 
 

@@ -55,13 +55,18 @@ def merge_strides(ops: list[Op]) -> list[Op]:
     readers = map_readers(ops)
     for op in ops:
         last = kept[-1] if kept else None
-        both = isinstance(op, Pool) and isinstance(last, Pool) and op.kernel == last.kernel == (1, 1)
-        if both and op.x == numbers(last.out) and all(len(readers[n]) == 1 for n in op.x):  # type: ignore[union-attr]
-            a, b = last.stride, op.stride  # type: ignore[union-attr]
-            kept[-1] = replace(op, x=last.x, stride=(a[0] * b[0], a[1] * b[1]))  # type: ignore[union-attr, arg-type]
+        if isinstance(op, Pool) and isinstance(last, Pool) and follows(op, last, readers):
+            (a, b), (c, d) = last.stride, op.stride
+            kept[-1] = replace(op, x=last.x, stride=(a * c, b * d))
         else:
             kept.append(op)
     return kept
+
+
+def follows(op: Pool, last: Pool, readers: dict[int, list[Op]]) -> bool:
+    """Whether both take single pixels, the second of all that the first gives and nobody else reads."""
+    alone = all(len(readers[n]) == 1 for n in op.x if n != ZERO)
+    return op.kernel == last.kernel == (1, 1) and op.x == numbers(last.out) and alone
 
 
 def load_vectors(ops: list[Op]) -> list[Op]:
