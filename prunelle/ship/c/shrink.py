@@ -5,6 +5,8 @@ Unstructured zeros leave such units behind; a dense row, a column list and a vec
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 
 from prunelle.ship.c.ops import Activate, Linear, Op, Vector, read_vectors
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu, "sigmoid": torch.sigmoid, "silu": F.silu, "tanh": torch.tanh, "hardswish": F.hardswish,
     "hardsigmoid": F.hardsigmoid, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
 }  # fmt: skip
