@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from prunelle.ship.c.fixed_point import AddScaled
-from prunelle.ship.c.ops import ZERO, Maps, Program, Vector, read_maps, read_vectors
+from prunelle.ship.c.ops import ZERO, Maps, Pool, Program, Vector, read_maps, read_vectors
 from prunelle.ship.c.taps import Expand, Placed, TapConv, Windows
 
 SLACK = 4
 """Vectors before the first and behind the last buffer: unaligned loads may touch them, what they hold is masked."""
+
+
+def slack_of(ops: list[Placed], lane_bytes: int) -> int:
+    """SLACK, and as many vectors as the farthest column that a copy or a pool looks at beyond an edge takes."""
+    sides = [abs(copy.column) for op in ops if isinstance(op, Expand) for copy in op.copies]
+    sides += [op.pad[1] for op in ops if isinstance(op, Pool)]
+    return SLACK + -(-max(sides, default=0) * 4 // lane_bytes)
 
 
 def place_buffers_(program: Program, ops: list[Placed], lane_bytes: int) -> int:
@@ -16,16 +23,17 @@ def place_buffers_(program: Program, ops: list[Placed], lane_bytes: int) -> int:
     lane_bytes: bytes of one vector. Largest first, each at the lowest place that is free while it is needed.
     """
     spans = lifetimes(program, ops)
+    slack = slack_of(ops, lane_bytes)
     placed: list[tuple[int, int, int, int]] = []
     for buffer, (begin, end) in sorted(spans.items(), key=lambda item: -size_of(item[0], lane_bytes)):
-        size, at = size_of(buffer, lane_bytes), SLACK
+        size, at = size_of(buffer, lane_bytes), slack
         for other_at, other_size, other_begin, other_end in sorted(placed):
             if other_begin <= end and begin <= other_end and other_at < at + size:
                 at = max(at, other_at + other_size)
         placed.append((at, size, begin, end))
         above = buffer.above * buffer.layout.vecs if isinstance(buffer, Maps) else 0
         buffer.offset = at + above
-    return max((at + size for at, size, _, _ in placed), default=SLACK) + SLACK
+    return max((at + size for at, size, _, _ in placed), default=slack) + slack
 
 
 def size_of(buffer: Maps | Vector, lane_bytes: int) -> int:
