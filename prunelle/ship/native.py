@@ -131,7 +131,8 @@ class Native(nn.Module):
         try:
             return self._spare.pop()
         except IndexError:
-            self._spare += torch.empty((256, 1, *self.output_shape)).unbind()
+            with torch.inference_mode(False):  # else later calls outside it got tensors that nobody may write to
+                self._spare += torch.empty((256, 1, *self.output_shape)).unbind()
             return torch.empty((1, *self.output_shape))
 
     def __call__(self, images: Tensor) -> Tensor:

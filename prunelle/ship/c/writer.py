@@ -19,6 +19,9 @@ class Numbers:
     bytes: int
 
 
+LONG = 4096
+"""Numbers in a table from which on it is written as strings."""
+
 FP32 = Numbers("fp32", "float", 4)
 INT16 = Numbers("int16", "int16_t", 2)
 
@@ -76,15 +79,20 @@ class Writer:
     def table(self, kind: str, values: np.ndarray) -> str:
         """A constant array, aligned to a vector; equal ones are written once. Gives the expression of its start.
 
-        Floats are written as their bits: exact, short, and ten times faster for compilers to read.
+        Floats are written as their bits: exact, short, and ten times faster for compilers to read. Long tables are
+        written as strings of their bytes, lowest first as all targets have them: ten times faster again.
         """
         flat = values.reshape(-1) if values.size else np.zeros(1, values.dtype)
         key = (kind, flat.tobytes())
         if key not in self.known:
             name, count = f"t{len(self.known)}", len(flat)
             bits = flat.view(np.uint32) if kind == "float" else flat
-            body = lines_of(bits.tolist())
-            if kind == "float":
+            body = lines_of(bits.tolist()) if count <= LONG else ""
+            if count > LONG:
+                declared = f"static const union {{ char bytes[{flat.nbytes + 1}]; {kind} value[{count}]; }} {name}"
+                self.tables.append(f"{declared} ALIGNED = {{\n{string_of(flat)}}};\n")
+                name += ".value"
+            elif kind == "float":
                 declared = f"static const union {{ uint32_t bits[{count}]; float value[{count}]; }} {name}"
                 self.tables.append(f"{declared} ALIGNED = {{{{\n{body}\n}}}};\n")
                 name += ".value"
@@ -92,6 +100,17 @@ class Writer:
                 self.tables.append(f"static const {kind} {name}[{count}] ALIGNED = {{\n{body}\n}};\n")
             self.known[key] = name
         return self.known[key]
+
+
+def string_of(values: np.ndarray) -> str:
+    """The bytes of the numbers as string literals, 32 bytes a line.
+
+    >>> string_of(np.array([1, 258], dtype=np.int16))
+    '"\\\\001\\\\000\\\\002\\\\001"\\n'
+    """
+    flat = values.astype(values.dtype.newbyteorder("<")).view(np.uint8)
+    escapes = np.array([f"\\{byte:03o}" for byte in range(256)], dtype="S4")[flat].tobytes().decode()
+    return "".join(f'"{escapes[i : i + 128]}"\n' for i in range(0, len(escapes), 128))
 
 
 def lines_of(values: list[int]) -> str:

@@ -1,0 +1,127 @@
+import json
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from prunelle.errors import CorruptFileError, ModelError, SettingError, ShapeError
+from prunelle.files import read_sealed_json, write_sealed_json
+from prunelle.ship.native import Native, build_native, load_native, native, profile_native
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 3)]
+    return nn.Sequential(*layers).eval()
+
+
+IMAGES = torch.randn(5, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("native")
+    build_native(small(), IMAGES, made, target="x86-64-v3")
+    return made
+
+
+def test_the_library_is_the_network(folder: Path) -> None:
+    found = load_native(folder)(IMAGES)
+    with torch.inference_mode():
+        expected = small()(IMAGES)
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_one_image_and_a_batch_give_the_same_bits(folder: Path) -> None:
+    net = load_native(folder)
+    assert torch.equal(torch.cat([net(image[None]) for image in IMAGES]), net(IMAGES))
+    assert net(IMAGES[:0]).shape == (0, 3)
+    assert torch.equal(net(IMAGES.to(memory_format=torch.channels_last)), net(IMAGES))
+
+
+def test_a_weight_by_hand(tmp_path: Path) -> None:
+    net = nn.Conv2d(1, 1, 1)
+    with torch.no_grad():
+        net.weight.fill_(3.0), net.bias.fill_(-1.0)
+    build_native(net, torch.ones(1, 1, 2, 2), tmp_path, name="three", target="x86-64-v3")
+    assert load_native(tmp_path)(torch.full((1, 1, 2, 2), 2.0)).flatten().tolist() == [5.0] * 4
+    assert {path.name for path in tmp_path.iterdir()} == {"three.c", "three.h", "main.c", "three.so", "native.json"}
+
+
+def test_an_answer_made_in_inference_mode_leaves_later_ones_free(folder: Path) -> None:
+    net = load_native(folder)
+    with torch.inference_mode():
+        net(IMAGES[:1])
+    later = net(IMAGES[:1])
+    assert not later.is_inference() and torch.equal(later.mul_(1), net(IMAGES[:1]))
+
+
+def test_threads_do_not_share_a_workspace(folder: Path) -> None:
+    net = load_native(folder)
+    expected, wrong = net(IMAGES), list[int]()
+
+    def work(which: int) -> None:
+        for _ in range(200):
+            if not torch.equal(net(IMAGES[which : which + 1])[0], expected[which]):
+                wrong.append(which)
+
+    threads = [threading.Thread(target=work, args=(which,)) for which in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("images", (IMAGES[:, :1], IMAGES[..., :7], IMAGES.double(), IMAGES[0]))
+def test_other_images_are_refused(folder: Path, images: torch.Tensor) -> None:
+    with pytest.raises(ShapeError, match=r"must be \(batch, 2, 8, 8\) torch.float32 on cpu"):
+        load_native(folder)(images)
+
+
+def test_a_library_that_was_changed_is_refused(folder: Path, tmp_path: Path) -> None:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    library = tmp_path / "net.so"
+    library.write_bytes(library.read_bytes() + b"\0")
+    with pytest.raises(CorruptFileError, match="not the library that"):
+        load_native(tmp_path)
+    library.unlink()
+    with pytest.raises(CorruptFileError, match="is missing"):
+        load_native(tmp_path)
+
+
+def test_another_machines_library_is_refused(folder: Path, tmp_path: Path) -> None:
+    record = read_sealed_json(folder / "native.json")
+    (tmp_path / "net.so").write_bytes((folder / "net.so").read_bytes())
+    plain = {key: value for key, value in record.items() if not key.startswith("seal")}
+    write_sealed_json(tmp_path / "native.json", {**plain, "target": "aarch64-linux"})
+    with pytest.raises(SettingError, match="was built for aarch64-linux, which cannot run here"):
+        load_native(tmp_path)
+
+
+def test_names_and_operators_that_c_has_not_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="'my-net' is no C identifier"):
+        build_native(small(), IMAGES, tmp_path, name="my-net")
+    with pytest.raises(ModelError, match="operator elu in 1 has no rule for C; ship it as onnx"):
+        build_native(nn.Sequential(nn.Conv2d(2, 2, 1), nn.ELU()), IMAGES, tmp_path)
+    with pytest.raises(SettingError, match="int16 is fitted to images"):
+        build_native(small(), IMAGES, tmp_path, precision="int16")
+    assert not (tmp_path / "native.json").exists()
+
+
+def test_the_runtime_times_its_kernels_and_is_the_network() -> None:
+    run = native(small(), IMAGES, 1)
+    assert isinstance(run, Native)
+    with torch.inference_mode():
+        assert (run(IMAGES) - small()(IMAGES)).abs().max() <= 1e-5
+
+
+def test_every_layer_is_profiled(folder: Path) -> None:
+    rows = profile_native(folder, IMAGES[:1], calls=30)
+    told = {row[0]: row[3:] for row in rows if row[3]}
+    assert told == {"0": (2 * 4 * 9 * 64, 2 * 4 * 9 * 64), "4": (192, 192)}
+    assert all(row[2] > 0 for row in rows)
+    assert json.loads(json.dumps(rows))
