@@ -105,7 +105,7 @@ RULES: dict[str, Any] = {
     "dropout": same, "alias": same, "detach": same, "contiguous": same, "clone": same, "to": same, "identity": same,
     "feature_dropout": same, "_assert_tensor_metadata": same,
     "view": reshape, "reshape": reshape, "_unsafe_view": reshape,
-    "flatten": reshape, "squeeze": reshape, "unsqueeze": reshape, "permute": permute, "transpose": permute, "cat": concat,
-    "concat": concat, "chunk": split, "split": split, "split_with_sizes": split, "getitem": getitem,
+    "flatten": reshape, "squeeze": reshape, "unsqueeze": reshape, "permute": permute, "transpose": permute,
+    "cat": concat, "concat": concat, "chunk": split, "split": split, "split_with_sizes": split, "getitem": getitem,
     "slice": cut_out, "pad": pad, "constant_pad_nd": pad,
 }  # fmt: skip

@@ -92,10 +92,10 @@ def cut_out(state: Lowering, node: fx.Node) -> Value:
         return Channels(value.refs.take(places, axis), value.height, value.width)
     if isinstance(value, Numbers) and axis % len(value.shape) == 1 and value.shape[1] == value.vector.count:
         places = range(value.vector.count)[slice(start, end, step)]
-        out = Vector(len(places))
         pieces = [(value.vector, places.start, len(places))] if step in (None, 1) else []
-        state.ops.append(Gather(module_of(node), pieces or [(value.vector, i, 1) for i in places], out))
-        return Numbers(out, shape_of(node.meta["val"]))
+        kept = Gather(module_of(node), pieces or [(value.vector, i, 1) for i in places], Vector(len(places)))
+        state.ops.append(kept)
+        return Numbers(kept.out, shape_of(node.meta["val"]))
     if isinstance(value, Channels) and value.refs.ndim == 2 and not start:
         height, width = shape_of(node.meta["val"])[-2:]
         strides = (int(step or 1), 1) if axis % 4 == 2 else (1, int(step or 1))
