@@ -1,6 +1,7 @@
 """Bar 5: how small does a file get, decoder's tables counted, that loses nothing?
 
 python benchmarks/packed.py [--models lenet_300_100 lenet5 resnet20] [--seeds 5] [--data-dir DIR] [--out DIR]
+python benchmarks/packed.py --models lenet_300_100 lenet5 --from DIR     # what `prunelle run han2015 --out DIR` made
 
 The LeNets train on MNIST from scratch, the dense network of each seed first; then global magnitude pruning while it
 trains on with a teacher (lenet5: the dense network, lenet_300_100: the mean of all seeds' dense networks), k-means
@@ -8,6 +9,7 @@ weight sharing, the shared values trained on, packed. resnet20 starts from DIR/c
 DIR), trained on all of CIFAR-10's training images: so settings were chosen on the first 5,000 test images (--choosing)
 and top1 is told on the other 5,000, on all 10,000 beside. Choices for the LeNets were made on val (--choosing); test is
 read from the packed file, once. One thread.
+--from DIR takes each seed's dense and pruned LeNets (92 % zeros) from that recipe instead of training them here.
 Sizes: os.stat of the packed file against 4 bytes a parameter. --out keeps what was made; a second start goes on there.
 Bars: lenet_300_100 >= 60x and lenet5 >= 50x smaller, mean test error of the seeds at most 0.05 points above the dense
 mean; resnet20 >= 12x within 0.5 points.
@@ -19,6 +21,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -34,6 +37,7 @@ from torch import nn
 from prunelle.data.arrays import ArraySplit
 from prunelle.data.load import load_task
 from prunelle.data.task import Split, Task
+from prunelle.files import read_sealed_json
 from prunelle.measure.accuracy import evaluate
 from prunelle.measure.params import count_params
 from prunelle.models.open import OpenedModel, open_model
@@ -196,6 +200,18 @@ def dense_of(name: str, seed: int, task: Task, asked: argparse.Namespace) -> Ope
     return open_model(str(place / "dense"))
 
 
+def adopt(runs: Path, out: Path) -> None:
+    """The dense and the pruned networks of `prunelle run han2015`, each to where this benchmark would have made it."""
+    found = {folder.parent.name: read_sealed_json(folder) for folder in runs.glob("runs/*/settings.json")}
+    for name, settings in found.items():
+        pruned = "stages" in settings
+        about = settings["dense"] if pruned else settings
+        if settings["seed"] == about["seed"]:
+            place = out / about["model"] / f"seed{settings['seed']}" / ("pruned" if pruned else "dense")
+            if not is_saved(place):
+                shutil.copytree(runs / "runs" / name / "model", place)
+
+
 def put(model: nn.Module, like: OpenedModel, task: Task, folder: Path) -> None:
     save(model, folder, builder=like.builder, preprocessing=task.preprocessing, class_names=task.class_names)
 
@@ -247,10 +263,13 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, default=Path(data) / "weights")
     parser.add_argument("--data-dir")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--from", dest="adopted", type=Path, metavar="DIR")
     parser.add_argument("--choosing", action="store_true", help="judge on what choices are made on")
     asked = parser.parse_args()
     asked.out = asked.out or Path(tempfile.mkdtemp())
     torch.set_num_threads(1)
+    if asked.adopted:
+        adopt(asked.adopted, asked.out)
     found = []
     for name in asked.models:
         plan = PLANS[name]
