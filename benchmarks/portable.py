@@ -85,16 +85,17 @@ class Case:
 
 
 def sparse(model: nn.Module, images: Tensor) -> nn.Module:
-    """Nine in ten weights at zero, batch norm off its centre, and a last bias with which classes differ."""
+    """Nine in ten weights at zero, batch norm that has seen the images, and a last bias with which classes differ."""
     chance = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:
                 weight *= torch.rand(weight.shape, generator=chance) < 0.1
                 weight *= 10**0.5
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.normal_(0, 0.2, generator=chance)
+        for part in model.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.momentum = 1.0
+        model.train()(images)
         last = [part for part in model.modules() if isinstance(part, nn.Linear)][-1]
         last.bias -= model.eval()(images).mean(0)
     return model
