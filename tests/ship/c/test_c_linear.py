@@ -49,7 +49,7 @@ def drawn(seed: int) -> Case:
 @pytest.mark.parametrize("vector_bytes", (64, 32, 16))
 @pytest.mark.parametrize("form", (0, 1, 2))
 def test_any_matrix_in_any_form_is_what_pytorch_computes(vector_bytes: int, form: int) -> None:
-    cases = [drawn(seed) for seed in range(44)]
+    cases = [drawn(seed) for seed in range(form, 44, 2)]
     for case, error in zip(cases, errors(cases, vector_bytes, lambda index: form), strict=True):
         assert error <= 2e-6, f"{tuple(case.reference.weight.shape)} is off by {error}"
 

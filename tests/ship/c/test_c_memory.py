@@ -15,11 +15,10 @@ NAMES = [
     "lenet5_small",
     "alexnet_cifar",
     "resnet20",
-    "resnet18",
     "resnet50_cifar",
     "vgg16_bn_cifar",
 ]
-NAMES += ["mobilenet_v2", "mobilenet_v2_cifar", "shufflenet_v2"]
+NAMES += ["mobilenet_v2_cifar", "shufflenet_v2"]
 """One of each builder and depth of block in the table of models."""
 
 

@@ -55,7 +55,7 @@ def drawn(seed: int) -> Case:
 
 @pytest.mark.parametrize("vector_bytes", (64, 32, 16))
 def test_any_pooling_is_what_pytorch_computes(vector_bytes: int) -> None:
-    cases = [drawn(100 * vector_bytes + seed) for seed in range(48)]
+    cases = [drawn(100 * vector_bytes + seed) for seed in range(36)]
     for case, error in zip(cases, errors(cases, vector_bytes), strict=True):
         assert error <= 1e-6, f"{case.reference} on {tuple(case.image.shape)} is off by {error}"
 
