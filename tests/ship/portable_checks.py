@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,11 +69,12 @@ def complaint(done: subprocess.CompletedProcess[bytes]) -> str:
 
 def warnings_of(folder: Path, compiler: str, target: str, more: tuple[str, ...] = ()) -> str:
     """NAME.c and main.c compiled one by one: what the compiler says. more: flags behind the others."""
-    words = [*command(compiler), *machine_flags(target, compiler), *more, "-c", "-o", os.devnull]
-    for file in (f"{name_of(folder)}.c", "main.c"):
-        said = complaint(run((*words, str(folder / file))))
-        if said:
-            return f"{file}: {said}"
+    with tempfile.TemporaryDirectory() as made:
+        words = [*command(compiler), *machine_flags(target, compiler), *more, "-c", "-o", f"{made}/out.o"]
+        for file in (f"{name_of(folder)}.c", "main.c"):
+            said = complaint(run((*words, str(folder / file))))
+            if said:
+                return f"{file}: {said}"
     return ""
 
 

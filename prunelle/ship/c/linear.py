@@ -86,7 +86,8 @@ def as_lists(weight: np.ndarray, padded: int) -> tuple[list[int], list[int], np.
 
 LIVE = """\
 /* Which of `count` used inputs differ from the base, from number `first` on, at most 256; where they lie. */
-static inline UNUSED int32_t live_inputs(const vector_table *t, const float *x, int32_t first, int32_t count, int32_t *live) {
+static inline UNUSED int32_t live_inputs(const vector_table *t, const float *x, int32_t first, int32_t count,
+                                         int32_t *live) {
   const int32_t last = count - first < 256 ? count : first + 256;
   int32_t n = 0;
   for (int32_t i = first; i < last; i++) {
