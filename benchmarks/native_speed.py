@@ -7,6 +7,7 @@ FOLDER is a saved sparse network (benchmarks/sparse_nets.py makes them); DENSE, 
 OpenVINO runs in bfloat16 (without: the sparse one, which takes it the same time). top1 is told on the second half of
 the test split (never chosen on), for PyTorch and for what the library itself answers. --shapes: random weights, of
 which the share --zeros is zero at random in every layer but the first and the depthwise ones; 224 x 224 noise.
+`bound` is the library called on buffers fixed beforehand (`Native.bind`): one foreign call and no tensor made.
 Batch 1, one thread, all interleaved in one run, medians over at least 1,000 calls (or 5 seconds each at 224); the
 ratios are paired, with 95 % intervals. --layers: where the time goes, beside the fastest that one core can multiply.
 Bars: lenet5 at 92 % zeros 40x eager and 11x ONNX Runtime; lenet_300_100 9x eager, 14x in 16 bits; resnet20 at 90 %
@@ -22,6 +23,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from torch import Tensor, nn
 from prunelle.data.load import load_task
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import time_callable, time_interleaved
+from prunelle.measure.rounds import Call
 from prunelle.models.open import open_model
 from prunelle.seeds import generator
 from prunelle.ship.eager import eager
@@ -129,13 +132,16 @@ def race(
     }
     if int8 is not None:
         runs["openvino int8, dense"] = openvino(dense, image, 1, "int8", int8)
+    calls_of: dict[str, Call] = {name: partial(run, image) for name, run in runs.items()}
+    for name, net in libraries.items():
+        calls_of[f"{name}, bound"] = net.bind(image, torch.empty(1, *net.output_shape))  # type: ignore[operator]
     rows = []
     for first in ("eager", "onnxruntime fp32", "openvino bf16, dense"):
-        names = [first, *(n for n in runs if n.startswith("native") or (first == "eager" and n != first))]
-        timings = time_interleaved([lambda r=runs[n]: r(image) for n in names], min_samples=calls)
+        names = [first, *(n for n in calls_of if n.startswith("native") or (first == "eager" and n != first))]
+        timings = time_interleaved([calls_of[n] for n in names], min_samples=calls)
         for name, timing in zip(names, timings, strict=True):
-            rows.append({"to": first, "name": name, "median_us": 1e3 * timing.median_ms, "ratio": timing.ratio,
-                         "low": timing.ratio_low, "high": timing.ratio_high, "samples": timing.num_samples})  # fmt: skip
+            about = {"to": first, "name": name, "median_us": 1e3 * timing.median_ms, "samples": timing.num_samples}
+            rows.append(about | {"ratio": timing.ratio, "low": timing.ratio_low, "high": timing.ratio_high})
     return rows
 
 
