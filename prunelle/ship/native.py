@@ -163,14 +163,17 @@ class Native(nn.Module):
 
     def bind(self, image: Tensor, out: Tensor) -> Callable[[], None]:
         """A call without arguments that reads `image` (1, channels, height, width) and writes `out` (1, ...): what
-        remains of Python is one foreign call. Both must stay alive, float32, contiguous, on the CPU."""
+        remains of Python is one foreign call. It has its own workspace: one call at a time. Raises ShapeError."""
         for tensor, shape in ((image, self.input_shape), (out, self.output_shape)):
-            if tuple(tensor.shape) != (1, *shape) or tensor.dtype != torch.float32 or not tensor.is_contiguous():
-                raise ShapeError(f"native: bind was given {tuple(tensor.shape)} {tensor.dtype}, must be contiguous "
-                                 f"{(1, *shape)} torch.float32.")  # fmt: skip
-        places = [ctypes.c_void_p(p) for p in (image.data_ptr(), out.data_ptr(), self.workspace())]
-        call = partial(self._run, *places)
-        call.held = (image, out, self._own.held)  # type: ignore[attr-defined]
+            fits = tuple(tensor.shape) == (1, *shape) and tensor.dtype == torch.float32 and tensor.is_cpu
+            if not fits or not tensor.is_contiguous():
+                raise ShapeError(
+                    f"native: bind was given {tuple(tensor.shape)} {tensor.dtype} on {tensor.device}, must be "
+                    f"{(1, *shape)} torch.float32 on cpu, contiguous."
+                )
+        place, held = aligned(self._size)
+        call = partial(self._run, *map(ctypes.c_void_p, (image.data_ptr(), out.data_ptr(), place)))
+        call.held = (image, out, held)  # type: ignore[attr-defined]
         return call
 
 

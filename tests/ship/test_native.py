@@ -58,6 +58,21 @@ def test_an_answer_made_in_inference_mode_leaves_later_ones_free(folder: Path) -
     assert not later.is_inference() and torch.equal(later.mul_(1), net(IMAGES[:1]))
 
 
+def test_a_bound_call_reads_and_writes_the_tensors_it_was_given(folder: Path) -> None:
+    net, image, out = load_native(folder), IMAGES[:1].clone(), torch.empty(1, 3)
+    call = net.bind(image, out)
+    call()
+    assert torch.equal(out, net(image))
+    image.copy_(IMAGES[1:2])
+    call()
+    assert torch.equal(out, net(IMAGES[1:2]))
+
+
+def test_only_fitting_tensors_are_bound(folder: Path) -> None:
+    with pytest.raises(ShapeError, match=r"bind was given \(2, 3\).*must be \(1, 3\)"):
+        load_native(folder).bind(IMAGES[:1], torch.empty(2, 3))
+
+
 def test_threads_do_not_share_a_workspace(folder: Path) -> None:
     net = load_native(folder)
     expected, wrong = net(IMAGES), list[int]()
