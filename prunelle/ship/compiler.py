@@ -14,7 +14,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from prunelle.errors import MissingExtraError, SettingError, WorkError
+from prunelle.errors import DiskError, MissingExtraError, SettingError, WorkError
 
 FLAGS = (
     "-O3",
@@ -127,7 +127,10 @@ def compile_c(source: str, target: Target, exports: tuple[str, ...]) -> Path:
     made = cache_folder() / f"{key[:32]}{target.suffix}"
     if made.exists():
         return made
-    made.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        made.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise DiskError(f"{made.parent}: cannot be made ({error}); name another cache by PRUNELLE_CACHE.") from error
     with tempfile.TemporaryDirectory(dir=made.parent) as folder:
         text, out = Path(folder) / "net.c", Path(folder) / f"net{target.suffix}"
         text.write_text(source)
@@ -135,6 +138,8 @@ def compile_c(source: str, target: Target, exports: tuple[str, ...]) -> Path:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not out.exists():
             raise WorkError(f"compiler: {compiler[0]} failed ({first_error(done.stderr)}); set CC to another compiler.")
+        with out.open("rb+") as handle:
+            os.fsync(handle.fileno())
         out.replace(made)
     return made
 

@@ -7,9 +7,11 @@ whoever asks for it trusts it.
 from __future__ import annotations
 
 import ctypes
+import tempfile
 import threading
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +134,9 @@ class Native(nn.Module):
             return self._spare.pop()
         except IndexError:
             with torch.inference_mode(False):  # else later calls outside it got tensors that nobody may write to
-                self._spare += torch.empty((256, 1, *self.output_shape)).unbind()
+                # One that is kept keeps all of its storage, so large answers are made alone.
+                many = min(256, 4096 // max(1, prod(self.output_shape)))
+                self._spare += torch.empty((many, 1, *self.output_shape)).unbind()
             return torch.empty((1, *self.output_shape))
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -185,18 +189,23 @@ def load_native(folder: str | Path) -> Native:
     folder = Path(folder)
     record = read_sealed_json(folder / "native.json")
     library = folder / Path(str(record["library"])).name
-    if not library.exists() or sha256(library.read_bytes()) != record["sha256"]:
+    code = library.read_bytes() if library.exists() else b""
+    if sha256(code) != record["sha256"]:
         raise CorruptFileError(f"{library}: is missing or not the library that native.json tells of; build it again.")
     if not runs_here(record["target"]):
         raise SettingError(f"{folder}: was built for {record['target']}, which cannot run here; build it for native.")
-    return opened(library, record)
+    with tempfile.TemporaryDirectory() as place:
+        # Under a name of its own: a path that was loaded before would give the library that lay there then.
+        own = Path(place) / library.name
+        own.write_bytes(code)
+        return opened(own, record)
 
 
 def opened(library: Path, record: dict[str, Any]) -> Native:
     try:
         return Native(library, record)
     except OSError as error:
-        raise WorkError(f"{library}: this machine cannot load it ({error}); build it for native.") from error
+        raise WorkError(f"{library.name}: this machine cannot load it ({error}); build it for native.") from error
 
 
 def library_module(text: str, name: str, plan: Plan, machine: Target) -> nn.Module:
@@ -228,6 +237,8 @@ def profile_native(folder: str | Path, image: Tensor, calls: int = 200) -> list[
     image: (1, channels, height, width). Each operation is timed alone, its inputs as the image leaves them.
     """
     net = load_native(folder)
+    if tuple(image.shape) != (1, *net.input_shape) or not image.is_cpu:
+        raise ShapeError(f"native: one image {(1, *net.input_shape)} on the cpu is profiled, not {tuple(image.shape)}.")
     layer = getattr(net._library, f"{net.record['name']}_layer")
     layer.argtypes = [ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
     layer.restype = None

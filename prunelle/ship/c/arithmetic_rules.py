@@ -16,6 +16,8 @@ def arithmetic(kind: str) -> Kernel:
         first, second = node.args[0], node.args[1]
         if node.kwargs.get("alpha", 1) != 1:
             raise refused(node, "has an alpha; ship it as onnx")
+        if node.kwargs.get("rounding_mode") is not None:
+            raise refused(node, "rounds what it divides; ship it as onnx")
         constants = [not isinstance(a, fx.Node) or state.is_constant(a) for a in (first, second)]
         if any(constants):
             return with_constant(state, node, kind, constants.index(True))

@@ -86,7 +86,7 @@ def fit_scales(program: Program, images: Tensor) -> Scales:
         if isinstance(op, Load):
             units[:] = units.max()
         if isinstance(op, Pool):
-            units = np.array([scales.of(n) for n in op.x])
+            units = np.array([scales.of(n) if n != ZERO else own for n, own in zip(op.x, units, strict=True)])
         if isinstance(op, MapEach):
             units = np.maximum(units, [scales.of(n) if n != ZERO else 0 for n in op.x])
         for step in getattr(op, "steps", []):

@@ -24,6 +24,7 @@ from prunelle.ship.c.ops import (
     Op,
     Pool,
     Program,
+    Step,
     Vector,
     VectorEach,
     read_maps,
@@ -127,9 +128,20 @@ def find_maker(
             continue
         alone = all(reader is op for number in wanted for reader in readers.get(number, []))
         others = instead or [n for s in op.steps if isinstance(s, AddMaps | MulMaps) for n in s.other]
-        if alone and not set(others) & set(wanted):
+        if alone and not set(others) & set(wanted) and have_room([*maker.steps, *op.steps]):
             return maker, instead
     return None, None
+
+
+def have_room(steps: list[Step]) -> bool:
+    """Whether a table has room for what the steps look up, in either precision; see steps.FIELDS."""
+    places = sum(2 if isinstance(step, AddMaps | Activate) else 1 for step in steps if not is_plain(step))
+    return places < 6 and sum(isinstance(step, Affine) for step in steps) <= 2
+
+
+def is_plain(step: Step) -> bool:
+    """Whether a step needs no table of places: an activation without limits, a scale."""
+    return isinstance(step, Affine) or (isinstance(step, Activate) and step.kind not in ("clamp", "leaky"))
 
 
 def join_vectors(ops: list[Op]) -> list[Op]:
@@ -139,7 +151,13 @@ def join_vectors(ops: list[Op]) -> list[Op]:
         if isinstance(op, VectorEach):
             maker = next((o for o in kept if isinstance(o, Linear | VectorEach) and o.out is op.x), None)
             alone = sum(op.x in read_vectors(o) for o in ops) == 1
-            if maker is not None and alone and [op.x for s in op.steps if getattr(s, "other", None) is op.x] == []:
+            joined = maker is not None and have_room([*maker.steps, *op.steps])
+            if (
+                maker is not None
+                and joined
+                and alone
+                and [op.x for s in op.steps if getattr(s, "other", None) is op.x] == []
+            ):
                 kept.remove(maker)
                 op = replace(maker, out=op.out, steps=[*maker.steps, *op.steps])
         kept.append(op)
@@ -163,6 +181,8 @@ def drop_zeros(ops: list[Op]) -> list[Op]:
         if isinstance(op, Conv):
             dead = np.flatnonzero((op.bias == 0) & ~(inputs_read(op) != ZERO).any(axis=1)).tolist()
             zeros |= {op.out.first + i for i in dead if keeps_zero(op, i)}
+        if isinstance(op, Pool):
+            zeros |= {op.out.first + i for i, n in enumerate(op.x) if n == ZERO and keeps_zero(op, i)}
     return ops
 
 
@@ -181,7 +201,7 @@ def forget_(op: Op, zeros: set[int]) -> None:
             step.other = [ZERO if n in zeros else n for n in step.other]
 
 
-def keeps_zero(op: Conv, channel: int) -> bool:
+def keeps_zero(op: Conv | Pool, channel: int) -> bool:
     """Whether the steps make 0 of 0."""
     for step in op.steps:
         if isinstance(step, Activate):

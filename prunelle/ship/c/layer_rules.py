@@ -88,8 +88,9 @@ def linear(state: Lowering, node: fx.Node) -> Value:
 
 def batch_norm(state: Lowering, node: fx.Node) -> Value:
     x, weight, bias, mean, var, eps = bound(node, "input", "weight", "bias", "running_mean", "running_var", "eps")
-    if mean is None or var is None:
-        raise refused(node, "has no running statistics; ship it as onnx")
+    (training,) = bound(node, "training")
+    if mean is None or var is None or training:
+        raise refused(node, "has no running statistics, or does not use them; ship it as onnx")
     scale = 1 / np.sqrt(state.numbers(var) + eps)
     if weight is not None:
         scale = scale * state.numbers(weight)
@@ -112,8 +113,11 @@ def activation(kind: str, low: float = 0.0, high: float = 0.0) -> Kernel:
 def clamp(state: Lowering, node: fx.Node) -> Value:
     names = ("min_val", "max_val") if short(node).startswith("hardtanh") else ("min", "max")
     low, high = bound(node, *names)
+    if isinstance(low, fx.Node) or isinstance(high, fx.Node):
+        raise refused(node, "has limits that are tensors; ship it as onnx")
     far = float(np.finfo(np.float32).max)
-    step = Activate("clamp", -far if low is None else float(low), far if high is None else float(high))
+    limits = [end if given is None else float(given) for given, end in ((low, -far), (high, far))]
+    step = Activate("clamp", *(min(max(limit, -far), far) for limit in limits))
     return each(state, node, state.values[node.args[0]], step)  # type: ignore[index]
 
 

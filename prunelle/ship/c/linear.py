@@ -55,9 +55,12 @@ def write_linear(writer: Writer, op: Linear, form: str) -> str:
 
 
 def as_rows16(weight: np.ndarray, padded: int) -> tuple[list[int], list[int], np.ndarray, np.ndarray]:
-    """Rows as int16 in units of the output's sum of absolute weights, so that no sum can overflow; those units."""
+    """Rows as int16 in units of the output's largest sum of absolute weights over 256 inputs, after which the C
+    goes on in floats, so that no sum can overflow; those units."""
     used = np.flatnonzero(weight.any(axis=0))
-    units = np.abs(weight).sum(axis=1) * (1 + 2 * len(used) / 32767)
+    blocks = [used[at : at + 256] for at in range(0, len(used), 256)]
+    sums = [np.abs(weight[:, block]).sum(axis=1) for block in blocks] or [np.zeros(len(weight))]
+    units = np.max(sums, axis=0) * (1 + 2 * min(len(used), 256) / 32767)
     rows = np.zeros((len(used), padded), dtype=np.int16)
     rows[:, : len(weight)] = np.rint(weight[:, used] / np.where(units > 0, units, 1)[:, None] * 32767).T
     return [len(used)], used.tolist(), rows.reshape(-1), np.pad(units, (0, padded - len(weight)))

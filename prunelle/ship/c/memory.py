@@ -37,8 +37,8 @@ def place_buffers_(program: Program, ops: list[Placed], lane_bytes: int) -> int:
 
 
 def size_of(buffer: Maps | Vector, lane_bytes: int) -> int:
-    """In vectors. A vector of floats is filled up to whole vectors."""
-    return buffer.stride * buffer.count if isinstance(buffer, Maps) else -(-buffer.count * 4 // lane_bytes)
+    """In vectors. A vector of floats is filled up to two whole vectors: as many as one of int16 sums has."""
+    return buffer.stride * buffer.count if isinstance(buffer, Maps) else -(-buffer.count * 4 // (2 * lane_bytes)) * 2
 
 
 def lifetimes(program: Program, ops: list[Placed]) -> dict[Maps | Vector, tuple[int, int]]:

@@ -54,7 +54,7 @@ class Affine:
 
 @dataclass(eq=False)
 class Activate:
-    """kind: a key of activations.KINDS; low, high: what clamp and leaky need."""
+    """kind: a function of prelude.py without its underscore; low, high: what clamp and leaky need."""
 
     kind: str
     low: float = 0.0

@@ -14,6 +14,9 @@ from prunelle.ship.c.ops import ZERO, Gather, Pool, Vector
 
 
 def same(state: Lowering, node: fx.Node) -> Value:
+    made = node.meta.get("val")
+    if made is not None and not made.is_floating_point():
+        raise refused(node, f"makes {made.dtype}, which has no rule for C; ship it as onnx")
     return state.values[node.args[0]]  # type: ignore[index]
 
 
@@ -22,7 +25,7 @@ def reshape(state: Lowering, node: fx.Node) -> Value:
     value, shape = state.values[node.args[0]], shape_of(node.meta["val"])  # type: ignore[index]
     if isinstance(value, Numbers):
         return Numbers(value.vector, shape)
-    if len(shape) >= 2 and shape[-2:] == (value.height, value.width) and prod(shape[:-2]) == value.refs.size:
+    if len(shape) >= 3 and shape[-2:] == (value.height, value.width) and prod(shape[:-2]) == value.refs.size:
         return Channels(value.refs.reshape(shape[:-2]), value.height, value.width)
     return Numbers(as_vector(state, value, module_of(node)), shape)
 
@@ -49,7 +52,8 @@ def concat(state: Lowering, node: fx.Node) -> Value:
             raise refused(node, "joins rows or columns; ship it as onnx")
         refs = np.concatenate([part.refs for part in parts], axis % ndim)
         return Channels(refs, parts[0].height, parts[0].width)
-    if all(isinstance(part, Numbers) for part in parts) and axis % len(parts[0].shape) == 1:
+    vectors = all(isinstance(part, Numbers) and part.shape[0] == 1 for part in parts)
+    if vectors and axis % len(parts[0].shape) == 1 and all(p.shape[1] == p.vector.count for p in parts):
         out = Vector(sum(part.vector.count for part in parts))
         state.ops.append(Gather(module_of(node), [(part.vector, 0, part.vector.count) for part in parts], out))
         return Numbers(out, shape_of(node.meta["val"]))
@@ -66,7 +70,7 @@ def split(state: Lowering, node: fx.Node) -> list[Value]:
         if isinstance(value, Channels) and axis % (value.refs.ndim + 2) < value.refs.ndim:
             refs = value.refs.take(range(first, first + count), axis)
             found.append(Channels(refs, value.height, value.width))
-        elif isinstance(value, Numbers) and axis % len(value.shape) == 1:
+        elif isinstance(value, Numbers) and axis % len(value.shape) == 1 and value.shape[1] == value.vector.count:
             out = Vector(count)
             state.ops.append(Gather(module_of(node), [(value.vector, first, count)], out))
             found.append(Numbers(out, shape_of(piece)))
