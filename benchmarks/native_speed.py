@@ -12,7 +12,8 @@ Batch 1, one thread, all interleaved in one run, medians over at least 1,000 cal
 ratios are paired, with 95 % intervals. --layers: where the time goes, beside the fastest that one core can multiply.
 Bars: lenet5 at 92 % zeros 40x eager and 11x ONNX Runtime; lenet_300_100 9x eager, 14x in 16 bits; resnet20 at 90 %
 16x eager, 5x ONNX Runtime, 1.1x OpenVINO bf16, 34x and 2.2x in 16 bits; at 80 % 10x, at 95 % 24x; dense within 1.1x of
-ONNX Runtime; shapes at 224 3x ONNX Runtime.
+ONNX Runtime; shapes at 224 3x ONNX Runtime: exits 1 below that, the others are to be read off. Without arguments: both
+shapes, about 15 minutes, most of it compiling.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from prunelle.ship.openvino import openvino
 
 Run = Callable[[Tensor], Tensor]
 HALF = 5000
+SHAPES_BAR = 3.0
 CALIBRATION = 512
 
 
@@ -56,6 +58,8 @@ def main() -> int:
     parser.add_argument("--layers", action="store_true")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    if not asked.folders and not asked.shapes:
+        asked.shapes = ["mobilenet_v2", "resnet50"]
     torch.set_num_threads(1)
     found: list[dict[str, Any]] = []
     for words in asked.folders:
@@ -66,7 +70,13 @@ def main() -> int:
         tell(one)
     if asked.json:
         asked.json.write_text(json.dumps({"networks": found, "environment": environment()}, indent=1, default=str))
-    return 0 if found else 2
+    return 0 if all(fast_enough(one) for one in found if one["name"].endswith(" at 224")) else 1
+
+
+def fast_enough(one: dict[str, Any]) -> bool:
+    """Whether the faster library of a network at 224 keeps its bar; those of saved folders depend on what was saved."""
+    rows = (row for row in one["rows"] if row["to"] == "onnxruntime fp32" and row["name"].startswith("native"))
+    return max(row["ratio"] for row in rows) >= SHAPES_BAR
 
 
 def trained(folder: str, dense: str, asked: argparse.Namespace) -> dict[str, Any]:

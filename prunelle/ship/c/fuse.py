@@ -152,12 +152,8 @@ def join_vectors(ops: list[Op]) -> list[Op]:
             maker = next((o for o in kept if isinstance(o, Linear | VectorEach) and o.out is op.x), None)
             alone = sum(op.x in read_vectors(o) for o in ops) == 1
             joined = maker is not None and have_room([*maker.steps, *op.steps])
-            if (
-                maker is not None
-                and joined
-                and alone
-                and [op.x for s in op.steps if getattr(s, "other", None) is op.x] == []
-            ):
+            twice = any(getattr(step, "other", None) is op.x for step in op.steps)
+            if maker is not None and joined and alone and not twice:
                 kept.remove(maker)
                 op = replace(maker, out=op.out, steps=[*maker.steps, *op.steps])
         kept.append(op)
