@@ -19,19 +19,18 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from quality import HALF, SmallBatches
 from torch import Tensor, nn
 
 from prunelle.data.arrays import ArraySplit
 from prunelle.data.load import load_task
-from prunelle.data.task import Batch, Split, Task
+from prunelle.data.task import Task
 from prunelle.graph.cuts import Cuts
 from prunelle.graph.residuals import find_residuals
 from prunelle.measure.accuracy import Evaluation, evaluate
@@ -51,26 +50,9 @@ from prunelle.train.settings import TrainSettings
 
 SHARES = (0.25, 0.5)
 BATCHES = (1, 64)
-HALF = 5000
 REPAIR_BATCHES, REPAIR_BATCH = 8, 128
 BARS = {64: 1.5, 1: 1.3}
 Row = dict[str, Any]
-
-
-class SmallBatches(Split):
-    """The same images, 125 at a time: on one core twice as fast as 500."""
-
-    def __init__(self, split: ArraySplit, part: slice) -> None:
-        self.split = replace(split, images=split.images[part], labels=split.labels[part])
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def epoch(self, batch_size: int, **settings: Any) -> Iterator[Batch]:
-        return self.split.epoch(min(batch_size, 125), **settings)
-
-    def to(self, device: str | torch.device) -> Split:
-        return self
 
 
 class Study:
