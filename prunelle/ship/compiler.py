@@ -8,13 +8,13 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from prunelle.errors import DiskError, MissingExtraError, SettingError, WorkError
+from prunelle.errors import MissingExtraError, SettingError, WorkError
+from prunelle.ship.library_cache import keep, kept, workshop
 
 FLAGS = (
     "-O3",
@@ -117,31 +117,23 @@ def compile_c(source: str, target: Target, exports: tuple[str, ...]) -> Path:
     """The library made of a C file, from the cache where the same was compiled before.
 
     exports: names of functions that a .wasm file keeps. Returns the path of a file in the cache: copy it, it may go.
-    Raises MissingExtraError without a compiler, WorkError with the compiler's first complaint.
+    Raises MissingExtraError without a compiler, WorkError with the compiler's first complaint, DiskError.
     """
     compiler = find_compiler(foreign=target.cc is None or not runs_here(target.name))
     flags = command_flags(compiler, target, exports)
     key = hashlib.sha256("\0".join([source, *compiler, *flags, version(compiler)]).encode()).hexdigest()
     if target.name == "native":
         key = hashlib.sha256((key + native_macros()).encode()).hexdigest()
-    made = cache_folder() / f"{key[:32]}{target.suffix}"
-    if made.exists():
-        return made
-    try:
-        made.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise DiskError(f"{made.parent}: cannot be made ({error}); name another cache by PRUNELLE_CACHE.") from error
-    with tempfile.TemporaryDirectory(dir=made.parent) as folder:
-        text, out = Path(folder) / "net.c", Path(folder) / f"net{target.suffix}"
+    if (before := kept(key, target.suffix)) is not None:
+        return before
+    with workshop() as folder:
+        text, out = folder / "net.c", folder / f"net{target.suffix}"
         text.write_text(source)
         command = [*compiler, *flags, "-o", str(out), str(text)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode or not out.exists():
             raise WorkError(f"compiler: {compiler[0]} failed ({first_error(done.stderr)}); set CC to another compiler.")
-        with out.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        out.replace(made)
-    return made
+        return keep(out, key, target.suffix)
 
 
 def command_flags(compiler: tuple[str, ...], target: Target, exports: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,14 +153,6 @@ def command_flags(compiler: tuple[str, ...], target: Target, exports: tuple[str,
 @cache
 def version(compiler: tuple[str, ...]) -> str:
     return subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
-
-
-def cache_folder() -> Path:
-    """Where libraries are kept: PRUNELLE_CACHE, else the user's cache folder."""
-    root = os.environ.get("PRUNELLE_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "prunelle"
-    )
-    return Path(root) / "native"
 
 
 def first_error(text: str) -> str:

@@ -1,5 +1,4 @@
 import ctypes
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -68,6 +67,18 @@ def test_another_source_or_other_flags_make_another_file(cache, calls):
 def test_what_is_made_can_be_loaded():
     need_compiler()
     assert ctypes.CDLL(str(compile_c(SOURCE, target_of("native"), ()))).twice(21) == 42
+
+
+@pytest.mark.parametrize("damage", [lambda code: b"", lambda code: code[: len(code) // 2], lambda code: code + b"\0"])
+def test_a_damaged_library_in_the_cache_is_built_anew(cache, calls, damage):
+    need_compiler()
+    made = compile_c(SOURCE, target_of("native"), ())
+    whole = made.read_bytes()
+    made.write_bytes(damage(whole))
+    again = compile_c(SOURCE, target_of("native"), ())
+    assert len(calls) == 2 and again.read_bytes()[:4] == whole[:4] and list(cache.iterdir()) == [again]
+    assert ctypes.CDLL(str(again)).twice(21) == 42
+    assert compile_c(SOURCE, target_of("native"), ()) == again and len(calls) == 2
 
 
 def test_a_source_that_does_not_compile_leaves_nothing(cache):
@@ -160,10 +171,3 @@ def test_zig_stands_in_where_there_is_no_compiler(monkeypatch):
 )
 def test_the_first_error_is_told(said, first):
     assert first_error(said) == first
-
-
-def test_where_the_cache_is(monkeypatch, tmp_path):
-    assert str(compiler.cache_folder()) == os.path.join(os.environ["PRUNELLE_CACHE"], "native")
-    monkeypatch.delenv("PRUNELLE_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert compiler.cache_folder() == tmp_path / "x" / "prunelle" / "native"
