@@ -26,10 +26,11 @@ from prunelle.ship.c.ops import Linear
 from prunelle.ship.c.taps import TapConv, Windows
 from prunelle.ship.c_example import header, main_c, self_test
 from prunelle.ship.c_source import Choice, Plan, layer_function, plan_c, run_function, write_c
-from prunelle.ship.compiler import Target, compile_c, runs_here, target_of
+from prunelle.ship.compiler import Target, compile_c, native_macros, runs_here, target_of
 from prunelle.ship.frozen import frozen, refuse_gpu
 from prunelle.ship.kernel_trials import aligned, choose_kernels
 from prunelle.ship.parity import check_parity
+from prunelle.ship.processor import needs_of, refuse_processor
 
 
 def build_native(
@@ -69,6 +70,7 @@ def build_native(
     made = compile_c(head + text + test, machine, exports)
     record = {
         "name": name, "precision": precision, "target": target, "vectors": machine.vector_bytes,
+        "needs": needs_of(target, native_macros() if target == "native" else ""),
         "workspace_bytes": plan.workspace_bytes, "input_shape": list(plan.program.input_shape),
         "output_shape": list(plan.program.output_shape), "library": f"{name}{machine.suffix}",
         "layers": [describe(plan, index, choices) for index in range(len(plan.ops))],
@@ -184,7 +186,8 @@ class Native(nn.Module):
 def load_native(folder: str | Path) -> Native:
     """The library of a folder that `build_native` wrote. It is code: it runs in this process.
 
-    Raises CorruptFileError when the library is not the one that was written, SettingError for another machine's.
+    Raises CorruptFileError when the library is not the one that was written, SettingError for another machine's or one
+    that needs what this processor has not.
     """
     folder = Path(folder)
     record = read_sealed_json(folder / "native.json")
@@ -194,6 +197,7 @@ def load_native(folder: str | Path) -> Native:
         raise CorruptFileError(f"{library}: is missing or not the library that native.json tells of; build it again.")
     if not runs_here(record["target"]):
         raise SettingError(f"{folder}: was built for {record['target']}, which cannot run here; build it for native.")
+    refuse_processor(str(folder), record.get("needs", ()), record["target"])
     with tempfile.TemporaryDirectory() as place:
         # Under a name of its own: a path that was loaded before would give the library that lay there then.
         own = Path(place) / library.name

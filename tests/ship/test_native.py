@@ -8,6 +8,8 @@ from torch import nn
 
 from prunelle.errors import CorruptFileError, ModelError, SettingError, ShapeError
 from prunelle.files import read_sealed_json, write_sealed_json
+from prunelle.ship import processor
+from prunelle.ship.compiler import native_macros
 from prunelle.ship.native import Native, build_native, load_native, native, profile_native
 
 
@@ -115,6 +117,23 @@ def test_another_machines_library_is_refused(folder: Path, tmp_path: Path) -> No
     write_sealed_json(tmp_path / "native.json", {**plain, "target": "aarch64-linux"})
     with pytest.raises(SettingError, match="was built for aarch64-linux, which cannot run here"):
         load_native(tmp_path)
+
+
+def test_a_library_that_needs_a_newer_processor_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text("flags : sse2 avx")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    with pytest.raises(SettingError, match=r"native\d*: needs a processor with abm, avx2, .*, which this one has not"):
+        load_native(folder)
+
+
+def test_a_library_for_this_machine_says_what_it_needs(tmp_path: Path) -> None:
+    build_native(nn.Conv2d(1, 1, 1), torch.ones(1, 1, 2, 2), tmp_path)
+    needs = set(read_sealed_json(tmp_path / "native.json")["needs"])
+    assert needs <= (processor.features_here() or needs)
+    assert ("avx512f" in needs) == ("__AVX512F__" in native_macros())
+    load_native(tmp_path)
 
 
 def test_names_and_operators_that_c_has_not_are_refused(tmp_path: Path) -> None:
