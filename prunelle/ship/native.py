@@ -6,6 +6,7 @@ whoever asks for it trusts it.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import tempfile
 import threading
@@ -13,13 +14,13 @@ from collections.abc import Callable
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from prunelle.data.task import Preprocessing
-from prunelle.errors import CorruptFileError, SettingError, ShapeError, WorkError
+from prunelle.errors import CorruptFileError, SettingError, ShapeError, UntrustedCodeError, WorkError
 from prunelle.files import atomic_write, read_sealed_json, sha256, write_sealed_json
 from prunelle.measure.latency import time_callable
 from prunelle.ship.c.ops import Linear
@@ -107,20 +108,32 @@ def describe(plan: Plan, index: int, choices: dict[int, Choice]) -> dict[str, An
 class Native(nn.Module):
     """A library as a module for inference: (batch, channels, height, width) float32 on the CPU to (batch, ...).
 
-    One image after another, on the thread that calls; each thread has its own workspace. Final.
+    One image after another, on the thread that calls; each thread has its own workspace, and so has a copy. Final.
     """
 
-    def __init__(self, library: Path, record: dict[str, Any]):
+    def __init__(self, library: ctypes.CDLL, record: dict[str, Any]):
         super().__init__()
         self.record = record
         self.input_shape = tuple(record["input_shape"])
         self.output_shape = tuple(record["output_shape"])
         self._size = record["workspace_bytes"]
-        self._library = ctypes.CDLL(str(library))
+        self._library = library
         self._run = getattr(self._library, f"{record['name']}_run")
         self._run.argtypes, self._run.restype = [ctypes.c_void_p] * 3, None
         self._own = threading.local()
         self._one, self._spare = torch.Size((1, *self.input_shape)), list[Tensor]()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Native:
+        """Without hooks."""
+        return Native(self._library, self.record).train(self.training)
+
+    def __copy__(self) -> Native:
+        return copy.deepcopy(self)
+
+    def __reduce__(self) -> NoReturn:
+        raise UntrustedCodeError(
+            "native: a library is code and is not pickled; hand on its folder, and open that with load_native."
+        )
 
     def workspace(self) -> int:
         """The address of this thread's workspace."""
@@ -207,7 +220,7 @@ def load_native(folder: str | Path) -> Native:
 
 def opened(library: Path, record: dict[str, Any]) -> Native:
     try:
-        return Native(library, record)
+        return Native(ctypes.CDLL(str(library)), record)
     except OSError as error:
         raise WorkError(f"{library.name}: this machine cannot load it ({error}); build it for native.") from error
 

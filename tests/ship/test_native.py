@@ -1,12 +1,15 @@
+import copy
 import json
+import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from prunelle.errors import CorruptFileError, ModelError, SettingError, ShapeError
+from prunelle.errors import CorruptFileError, ModelError, SettingError, ShapeError, UntrustedCodeError
 from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.ship import processor
 from prunelle.ship.compiler import native_macros
@@ -90,6 +93,27 @@ def test_threads_do_not_share_a_workspace(folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("copied", (copy.copy, copy.deepcopy))
+def test_a_copy_has_its_own_workspace_on_the_same_library(folder: Path, copied: Callable[[Native], Native]) -> None:
+    net = load_native(folder).eval()
+    expected = net(IMAGES)
+    other = copied(net)
+    assert type(other) is Native and other is not net and not other.training
+    assert other.workspace() != net.workspace()
+    assert torch.equal(other(IMAGES), expected) and torch.equal(net(IMAGES), expected)
+    first, second = copy.deepcopy([net, net])
+    assert first is second is not net
+
+
+def test_a_library_is_not_pickled(folder: Path, tmp_path: Path) -> None:
+    net = load_native(folder)
+    expected = "native: a library is code and is not pickled; hand on its folder, and open that with load_native."
+    for save in (pickle.dumps, lambda one: torch.save(one, tmp_path / "net.pt")):
+        with pytest.raises(UntrustedCodeError) as caught:
+            save(net)
+        assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize("images", (IMAGES[:, :1], IMAGES[..., :7], IMAGES.double(), IMAGES[0]))
