@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, float32, nn
+from torch.nn.modules.module import _global_forward_hooks as EVERY_HOOK
+from torch.nn.modules.module import _global_forward_pre_hooks as EVERY_PRE_HOOK
 
 from prunelle.data.task import Preprocessing
 from prunelle.errors import CorruptFileError, SettingError, ShapeError, UntrustedCodeError, WorkError
@@ -51,8 +53,8 @@ def build_native(
     real one gives the better choice. precision: fp32, or int16 (16-bit fixed point), which needs `calibration`, (n,
     channels, height, width) images. target: `native`, where each layer's kernel is chosen by timing, or a key of
     `compiler.TARGETS`, where it is the likeliest.
-    Raises ModelError for operators without a rule, SettingError for unknown words and int16 without calibration,
-    MissingExtraError without a compiler, WorkError when that fails.
+    Raises ModelError for operators without a rule, WeightsError for weights that are not finite, SettingError for
+    unknown words and int16 without calibration, MissingExtraError without a compiler, WorkError when that fails.
     """
     if not name.isidentifier():
         raise SettingError(f"native: the name {name!r} is no C identifier; take letters, digits and underscores.")
@@ -121,7 +123,7 @@ class Native(nn.Module):
         self._run = getattr(self._library, f"{record['name']}_run")
         self._run.argtypes, self._run.restype = [ctypes.c_void_p] * 3, None
         self._own = threading.local()
-        self._one, self._spare = torch.Size((1, *self.input_shape)), list[Tensor]()
+        self._one, self._spare = torch.Size((1, *self.input_shape)), list[tuple[Tensor, int]]()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Native:
         """Without hooks."""
@@ -143,30 +145,41 @@ class Native(nn.Module):
             self._own.place, self._own.held = aligned(self._size)
             return self._own.place
 
-    def _answer(self) -> Tensor:
-        """A fresh tensor for one answer. They are made many at a time: alone one costs as long as a small network."""
-        try:
-            return self._spare.pop()
-        except IndexError:
-            with torch.inference_mode(False):  # else later calls outside it got tensors that nobody may write to
-                # One that is kept keeps all of its storage, so large answers are made alone.
-                many = min(256, 4096 // max(1, prod(self.output_shape)))
-                self._spare += torch.empty((many, 1, *self.output_shape)).unbind()
-            return torch.empty((1, *self.output_shape))
+    def _answer(self) -> tuple[Tensor, int]:
+        """A fresh tensor for one answer, and where it lies. They are made many at a time: alone one costs as long as
+        a small network."""
+        # One that is kept keeps all of its storage, so large answers are made alone.
+        size = max(1, prod(self.output_shape))
+        many = max(1, min(256, 4096 // size))
+        with torch.inference_mode(False):  # else later calls outside it got tensors that nobody may write to
+            made = torch.empty((many, 1, *self.output_shape))
+            first = made.data_ptr()
+            answers = list(zip(made.unbind(), range(first, first + 4 * size * many, 4 * size), strict=True))
+        self._spare += answers[1:]
+        return answers[0]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """As `nn.Module` does, which looks for hooks on every call, for as long as a small network takes."""
-        if self._forward_hooks or self._forward_pre_hooks:
-            return super().__call__(images)
-        return self.forward(images)
+        """As `nn.Module` does. One image takes a path without its search for hooks and without calls in between, which
+        together take as long as a small network."""
+        if (
+            images.shape == self._one and images.dtype is float32 and images.is_cpu and images.is_contiguous()
+            and not (self._forward_hooks or self._forward_pre_hooks or EVERY_HOOK or EVERY_PRE_HOOK)
+        ):  # fmt: skip
+            try:
+                out, to = self._spare.pop()
+            except IndexError:
+                out, to = self._answer()
+            try:
+                place = self._own.place
+            except AttributeError:
+                place = self.workspace()
+            self._run(images.data_ptr(), to, place)
+            return out
+        return super().__call__(images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Raises ShapeError for images of another shape, type or device."""
-        if images.shape == self._one and images.dtype is torch.float32 and images.is_cpu and images.is_contiguous():
-            out = self._answer()
-            self._run(images.data_ptr(), out.data_ptr(), self.workspace())
-            return out
-        if images.shape[1:] != self.input_shape or images.dtype != torch.float32 or images.device.type != "cpu":
+        if images.shape[1:] != self.input_shape or images.dtype != float32 or images.device.type != "cpu":
             raise ShapeError(
                 f"native: images are {tuple(images.shape)} {images.dtype} on {images.device}, must be "
                 f"(batch, {', '.join(map(str, self.input_shape))}) torch.float32 on cpu."
