@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from prunelle.data.task import Preprocessing
+from prunelle.errors import ModelError
 from prunelle.ship.c_source import Plan
 from prunelle.ship.frozen import frozen
 
@@ -24,11 +25,19 @@ def pattern(count: int) -> np.ndarray:
 
 
 def self_test(name: str, plan: Plan, reference: nn.Module, tolerance: float) -> str:
-    """A C function that runs the pattern and compares with what the reference gives for it."""
+    """A C function that runs the pattern and compares with what the reference gives for it.
+
+    Raises ModelError when that is not finite.
+    """
     shape = plan.program.input_shape
     net = frozen(reference) if any(True for _ in reference.parameters()) else reference
     with torch.inference_mode():
         expected = net(torch.from_numpy(pattern(int(np.prod(shape)))).view(1, *shape)).reshape(-1).float()
+    if not expected.isfinite().all():
+        raise ModelError(
+            "native: outputs are NaN or infinite for an image of numbers in [-1, 1), all must be finite; ship a "
+            "network whose weights are not as large."
+        )
     most = float(expected.abs().max()) or 1.0
     bits = ", ".join(map(str, expected.numpy().view(np.uint32).tolist()))
     count = len(expected)

@@ -36,6 +36,7 @@ from prunelle.ship.c.ops import (
 from prunelle.ship.c.prelude import prelude
 from prunelle.ship.c.taps import Expand, Placed, TapConv, Windows, place_taps
 from prunelle.ship.c.writer import FP32, INT16, Numbers, Writer
+from prunelle.ship.finite import refuse_not_finite
 from prunelle.ship.frozen import frozen
 
 Choice = Shape | str
@@ -76,7 +77,7 @@ def plan_c(
 
     example: (batch, channels, height, width); one image is traced. precision: fp32 or int16, which needs calibration
     images (n, channels, height, width). Raises ModelError for operators without a rule, SettingError for a precision
-    that there is not, or int16 without images.
+    that there is not, or int16 without images, WeightsError for weights that are not finite.
     """
     numbers = {"fp32": FP32, "int16": INT16}.get(precision)
     if numbers is None:
@@ -84,7 +85,9 @@ def plan_c(
     if numbers is INT16 and calibration is None:
         raise SettingError("native: int16 is fitted to images; pass calibration images, or take fp32.")
     net = frozen(model).float()
-    program = lower(net, trace(net, example[:1].float()), vector_bytes // numbers.bytes)
+    graph = trace(net, example[:1].float())
+    refuse_not_finite("native", net, graph)
+    program = lower(net, graph, vector_bytes // numbers.bytes)
     return plan_program(program, vector_bytes, registers, numbers, calibration, background_of(example[:1]))
 
 
