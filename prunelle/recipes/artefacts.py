@@ -93,8 +93,7 @@ def fixed_shape(word: Word, trust: bool) -> tuple[Shape, int] | None:
 
     if word.shipped is not None:
         found = read_shipped(word.shipped)
-        channels, height, width = found.input_shape
-        return (channels, height, width), found.num_classes
+        return found.shape, found.num_classes
     if os.path.exists(word.path) and not word.bare:
         from prunelle.models.open import open_model, outputs
 
@@ -134,13 +133,12 @@ def open_shipped_word(word: Word, threads: int, trust: bool) -> Artefact:
     run, found = open_shipped(word.shipped, threads, trust)
     if word.runtime not in (None, found.runtime):
         raise SettingError(f"{word.name}: was shipped for {found.runtime}; leave @{word.runtime} out.")
-    channels, height, width = found.input_shape
     return Artefact(
         word.name,
         found.runtime,
         run,
         found.size_bytes,
-        (channels, height, width),
+        found.shape,
         found.num_classes,
         found.data,
         found.precision,

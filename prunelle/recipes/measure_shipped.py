@@ -49,8 +49,7 @@ def measure_shipped(
     run, found = open_shipped(folder, threads, trust)
     if runtime not in ("eager", found.runtime):
         raise SettingError(f"--runtime {runtime}: {folder} was shipped for {found.runtime}; leave it out.")
-    channels, height, width = found.input_shape
-    shape = (channels, height, width)
+    shape = found.shape
     if batch * math.prod(shape) > LARGEST_BATCH:
         raise SettingError(f"--batch {batch}: images of {shape} would not fit in memory; pass a smaller one.")
     card = Card(str(folder), **found.counts.model_dump(), size_bytes=found.size_bytes)

@@ -15,11 +15,13 @@ from prunelle.files import make_folder
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import Timing
 from prunelle.measure.rounds import MAX_TURN_CALLS
+from prunelle.models.open import open_model
+from prunelle.models.packed.magic import is_packed
 from prunelle.models.save import is_saved, save, size_bytes
 from prunelle.recipes.check import is_folder
 from prunelle.recipes.layers import layer_rows
 from prunelle.recipes.ship_told import page, told
-from prunelle.recipes.shipping import Asked, Subject, hash_of_state, opened_for, subject
+from prunelle.recipes.shipping import Asked, Subject, hash_of_state, subject
 from prunelle.recipes.staged import put, staged
 from prunelle.report.speed import write_speeds
 from prunelle.ship.auto import Decision, fastest
@@ -32,6 +34,7 @@ from prunelle.ship.shipped import (
     Held,
     Row,
     Shipped,
+    check_files,
     is_shipped,
     list_files,
     read_shipped,
@@ -63,7 +66,7 @@ def ship_model(
     WorkError where nothing passes it, RunConflictError, DiskError. `out` is left as it was then.
     """
     if is_shipped(out):
-        return told(refuse_other(out, asked, hash_of_state(opened_for(asked, data_dir, trust)[0])), out)
+        return told(finished(out, asked, trust), out)
     what = subject(asked, data_dir, trust)
     with staged(out) as staging:
         sizes = sizes_before(asked.model, what, staging)
@@ -187,9 +190,25 @@ def timed(timing: Timing | None, asked: Asked) -> dict[str, Any]:
     return found | {"batch": asked.batch, "threads": asked.threads}
 
 
-def refuse_other(out: Path, asked: Asked, source_sha256: str) -> Shipped:
-    """What stands in `out` when it is just what is asked for, of the same weights. Raises RunConflictError."""
+def finished(out: Path, asked: Asked, trust: bool) -> Shipped:
+    """What stands in `out` when it is just what is asked for, of the same weights, and whole; no data is read.
+
+    Raises RunConflictError, CorruptFileError, what opening the model raises.
+    """
     found = read_shipped(out)
-    if found.asked != asked.to_json() or found.source_sha256 != source_sha256:
-        raise RunConflictError(f"{out}: holds a network of other settings; choose another folder with --out.")
+    other = RunConflictError(f"{out}: holds a network of other settings; choose another folder with --out.")
+    if found.asked != asked.to_json():
+        raise other
+    built = found.data is not None and not is_folder(asked.model) and not is_packed(asked.model)
+    opened = open_model(
+        asked.model,
+        weights=asked.weights,
+        input_shape=found.shape if built else asked.input_shape,
+        num_classes=found.num_classes if built else None,
+        trust=trust,
+        seed=asked.seed,
+    )
+    if found.source_sha256 != hash_of_state(opened):
+        raise other
+    check_files(out, found)
     return found

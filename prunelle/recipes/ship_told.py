@@ -14,7 +14,8 @@ from prunelle.ship.shipped import MANIFEST, Shipped
 def told(found: Shipped, out: Path) -> dict[str, Any]:
     """What the command prints."""
     files = [{"path": str(out / name), "bytes": file.size_bytes} for name, file in found.files.items()]
-    files += [{"path": str(path), "bytes": path.stat().st_size} for path in (out / MANIFEST, out / "report.html")]
+    beside = [path for path in (out / MANIFEST, out / "report.html") if path.is_file()]
+    files += [{"path": str(path), "bytes": path.stat().st_size} for path in beside]
     values = found.model_dump(mode="json", exclude={"files", "asked"})
     return {"out": str(out), "summary": summary(found), "size_bytes": found.size_bytes, "files": files, **values}
 

@@ -73,8 +73,11 @@ class Subject:
     source_sha256: str
 
 
-def opened_for(asked: Asked, data_dir: str | None, trust: bool) -> tuple[OpenedModel, Task | None, str | None, str]:
-    """(the model, its data, the word of the data, why there is none). Raises what opening either raises."""
+def subject(asked: Asked, data_dir: str | None, trust: bool) -> Subject:
+    """Open the model and its data, and compute what the model gives on the test split.
+
+    Raises what opening either raises, ModelError where the image shape is not known.
+    """
     data, note = data_for(asked, data_dir)
     opened, task = open_with_data(
         asked.model,
@@ -86,15 +89,6 @@ def opened_for(asked: Asked, data_dir: str | None, trust: bool) -> tuple[OpenedM
         trust=trust,
         seed=asked.seed,
     )
-    return opened, task, data, note
-
-
-def subject(asked: Asked, data_dir: str | None, trust: bool) -> Subject:
-    """Open the model and its data, and compute what the model gives on the test split.
-
-    Raises what opening either raises, ModelError where the image shape is not known.
-    """
-    opened, task, data, note = opened_for(asked, data_dir, trust)
     shape = (task.input_shape if task else asked.input_shape) or opened.input_shape
     if shape is None:
         raise ModelError(f"{asked.model}: does not say what images it takes; pass --input C,H,W or --data.")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prunelle.errors import CorruptFileError, ModelError, PrunelleError, SettingError, UntrustedCodeError
 from prunelle.files import read_sealed_json, write_sealed_json
+from prunelle.models.names import Shape
 from prunelle.ship.first_line import first_line
 from prunelle.ship.formats import Run, load_format, open_format
 from prunelle.ship.names import CODE, FOREIGN, FORMATS, PRECISIONS, TARGETS
@@ -125,6 +126,12 @@ class Shipped(BaseModel):
     table: list[Row] = []
     layers: list[Layer] = []
     environment: dict[str, Any]
+
+    @property
+    def shape(self) -> Shape:
+        """(channels, height, width) of an image."""
+        channels, height, width = self.input_shape
+        return channels, height, width
 
     @property
     def size_bytes(self) -> int:

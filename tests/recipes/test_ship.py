@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from prunelle.data.load import load_task
-from prunelle.errors import LimitError, RunConflictError, SettingError, WorkError
+from prunelle.errors import CorruptFileError, LimitError, RunConflictError, SettingError, WorkError
 from prunelle.files import read_sealed_json
 from prunelle.measure.latency import Timing
 from prunelle.models.save import Builder, save
+from prunelle.recipes import measure
 from prunelle.recipes.ship import ship_model
 from prunelle.recipes.shipping import Asked, subject, timed_images
 from prunelle.recipes.staged import alive, staged
@@ -79,6 +80,27 @@ def test_a_second_start_does_nothing_and_another_is_refused(saved: Path, tmp_pat
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
     with pytest.raises(RunConflictError, match="holds a network of other settings"):
         ship_model(asked(saved, batch=2), tmp_path / "out")
+
+
+def test_a_second_start_reads_no_data(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = Asked("lenet5_small", "pt2", data="digits")
+    told = [ship_model(one, tmp_path / one.model[-3:]) for one in (asked(saved), named)]
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("data is read")
+
+    monkeypatch.setattr(measure, "load_task", read)
+    assert [ship_model(one, tmp_path / one.model[-3:]) for one in (asked(saved), named)] == told
+
+
+def test_a_second_start_finds_damage_and_needs_no_report(saved: Path, tmp_path: Path) -> None:
+    ship_model(asked(saved), tmp_path / "out")
+    (tmp_path / "out" / "report.html").unlink()
+    files = [Path(file["path"]).name for file in ship_model(asked(saved), tmp_path / "out")["files"]]
+    assert files == ["model.pt2", "ship.json"]
+    (tmp_path / "out" / "model.pt2").write_bytes(b"")
+    with pytest.raises(CorruptFileError, match=r"model\.pt2: does not match its SHA-256 in ship\.json"):
+        ship_model(asked(saved), tmp_path / "out")
 
 
 def test_without_data_noise_is_compared_and_it_says_so(tmp_path: Path) -> None:
