@@ -19,7 +19,7 @@ def prelude(numbers: Numbers, vector_bytes: int) -> str:
         f"#define ALIGNED __attribute__((aligned({vector_bytes})))",
         f"enum {{ LANES = {lanes}, FLOATS = {vector_bytes // 4}, BYTES = {vector_bytes} }};",
         COMMON,
-        FLOATS,
+        FLOATS.replace("@B@", str(vector_bytes)),
     ]
     if numbers is FP32:
         parts.append(COMPARE)
@@ -62,7 +62,17 @@ static inline UNUSED vf clampf_(vf x, float low, float high) {
   x = eitherf(x, a, (vi)(x > a));
   return eitherf(x, b, (vi)(x < b));
 }
-static inline UNUSED vf relu_(vf x) { return (vf)((vi)x & (vi)(x > (vf){0})); }
+#if @B@ == 64 && defined(__AVX512F__)
+static inline UNUSED vf largerf(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+static inline UNUSED vf smallerf(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif @B@ == 32 && defined(__AVX2__)
+static inline UNUSED vf largerf(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+static inline UNUSED vf smallerf(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+#else
+static inline UNUSED vf largerf(vf a, vf b) { return eitherf(a, b, (vi)(a > b)); }
+static inline UNUSED vf smallerf(vf a, vf b) { return eitherf(a, b, (vi)(a < b)); }
+#endif
+static inline UNUSED vf relu_(vf x) { return largerf(x, (vf){0}); }
 static inline UNUSED vf leaky_(vf x, float slope) { return eitherf(x, x * slope, (vi)(x > (vf){0})); }
 static inline UNUSED vf hardsigmoid_(vf x) { return clampf_(x * (1.f / 6) + .5f, 0, 1); }
 static inline UNUSED vf hardswish_(vf x) { return x * hardsigmoid_(x); }
@@ -94,8 +104,8 @@ static inline UNUSED vf gelu_tanh_(vf x) { return .5f * x * (1.f + tanh_(.797884
 """
 
 COMPARE = """
-static inline UNUSED vn larger(vn a, vn b) { return either(a, b, (vm)(a > b)); }
-static inline UNUSED vn smaller(vn a, vn b) { return either(a, b, (vm)(a < b)); }
+static inline UNUSED vn larger(vn a, vn b) { return largerf(a, b); }
+static inline UNUSED vn smaller(vn a, vn b) { return smallerf(a, b); }
 """
 
 SHORTS = """

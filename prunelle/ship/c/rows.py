@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from prunelle.ship.c.layout import Layout
@@ -31,23 +33,32 @@ class Rows:
             lines.append(f"const number *s{group} = {inside} ? from + ({place}) : {blank};")
         return lines
 
+    def starts(self, v: int, row: int, blank: str) -> list[str]:
+        """What `pointers` writes, for one row of vectors that is known: source row y * stride + row."""
+        found = []
+        for group in range(self.out.groups):
+            y = (v + group * self.out.rows) * self.stride[0] + row
+            found.append(f"from + {self.source.place(y, 0)}" if 0 <= y < self.source.height else blank)
+        return found
+
     @property
     def reach(self) -> int:
         """How many numbers behind a row's start may be read."""
         return (self.out.vecs * self.out.lanes) * self.stride[1] + self.out.lanes
 
-    def vector(self, side: int, dx: str) -> str:
-        """The expression of vector `side` of the result's row."""
+    def vector(self, side: int, dx: str, starts: Sequence[str] = ()) -> str:
+        """The expression of vector `side` of the result's row. starts: of the source rows; s0, s1, ... where none."""
         lanes, step = self.out.lanes, self.stride[1]
+        starts = starts or [f"s{group}" for group in range(self.out.groups)]
         if step > 2:
-            return self.slowly(side, dx)
+            return self.slowly(side, dx, starts)
         if self.out.groups == 1:
-            at = f"s0 + {side * lanes * step} + {dx}"
+            at = f"{starts[0]} + {side * lanes * step} + {dx}"
             if step == 1:
                 return f"load({at})"
             index = ", ".join(str(2 * lane) for lane in range(lanes))
             return f"MOVE(load({at}), load({at} + {lanes}), {index})"
-        parts, count = [f"load(s{group} + {dx})" for group in range(self.out.groups)], self.out.span
+        parts, count = [f"load({start} + {dx})" for start in starts], self.out.span
         while len(parts) > 1:
             take = [i * step for i in range(count)] + [lanes + i * step for i in range(count)]
             index = ", ".join(map(str, take + [0] * (lanes - 2 * count)))
@@ -55,12 +66,12 @@ class Rows:
             count, step = 2 * count, 1
         return parts[0]
 
-    def slowly(self, side: int, dx: str) -> str:
+    def slowly(self, side: int, dx: str, starts: Sequence[str]) -> str:
         """One number after another, for strides above 2."""
         step, span = self.stride[1], self.out.span
         columns = [side * self.out.lanes + lane % span for lane in range(self.out.lanes)]
         inside = [
-            f"s{lane // span}[{column * step} + {dx}]" if column < self.out.width else "0"
+            f"({starts[lane // span]})[{column * step} + {dx}]" if column < self.out.width else "0"
             for lane, column in enumerate(columns)
         ]
         return f"(vn){{{', '.join(inside)}}}"
@@ -86,37 +97,58 @@ def blank(writer: Writer, reach: int, value: float, left: int) -> str:
     return f"{writer.values(np.full(reach + left, value))} + {left}"
 
 
+MOST_LINES = 64
+"""Vectors a copied channel may have for its copying to be written without a loop."""
+
+
 def write_expand(writer: Writer, op: Expand) -> str:
     """Copies of channels, each where a strided convolution wants it, rows beyond the edges included."""
-    out, step = op.out, op.stride
     if not op.copies:
         return ""
     source = writer.owners[op.copies[0].channel].layout if writer.owners else None
     if source is None:
         source = writer.program.owner(op.copies[0].channel).layout
-    rows = Rows(source, out.layout, step)
-    offsets = sorted({copy.column for copy in op.copies})
-    flags = np.stack([columns_mask(source, out.layout, step[1], dx) for dx in offsets])
-    left = max(0, -offsets[0])
-    zeros = blank(writer, rows.reach + max(0, offsets[-1]), 0, left)
-    name = f"expand_{source.height}x{source.width}_{out.layout.height}x{out.layout.width}_{step[0]}_{step[1]}"
-    name += f"_{out.above}_{out.below}_{left}_{max(0, offsets[-1])}"
+    rows, offsets = Rows(source, op.out.layout, op.stride), sorted({copy.column for copy in op.copies})
+    flags = np.stack([columns_mask(source, op.out.layout, op.stride[1], dx) for dx in offsets])
+    left, right = max(0, -offsets[0]), max(0, offsets[-1])
+    zeros = blank(writer, rows.reach + right, 0, left)
+    masks, calls = mask_table(writer, flags), []
+    for row in sorted({copy.row for copy in op.copies}):
+        name = expand(writer, op, rows, row, zeros, f"_{left}_{right}")
+        table = []
+        for index, copy in enumerate(op.copies):
+            if copy.row == row:
+                place = op.out.offset + index * op.out.stride
+                table += [writer.place(copy.channel), copy.column, offsets.index(copy.column), place]
+        calls.append(f"{name}(ws, {writer.ints(table)}, (const vm *){masks}, {len(table) // 4});")
+    return "\n".join(calls)
+
+
+def expand(writer: Writer, op: Expand, rows: Rows, row: int, zeros: str, more: str) -> str:
+    """Write the function that copies channels from source row y * stride + row on; gives its name. Small channels are
+    copied without a loop: where each row lies is then known when the C is compiled."""
+    source, out, step = rows.source, op.out.layout, op.stride
+    name = f"expand_{source.height}x{source.width}_{out.height}x{out.width}_{step[0]}_{step[1]}"
+    name += f"_{op.out.above}_{op.out.below}_r{row}{more}".replace("-", "m")
     lines = [
         f"static void {name}(vn *ws, const int32_t *t, const vm *masks, int32_t channels) {{",
-        "  for (; channels > 0; channels--, t += 5) {",
+        "  for (; channels > 0; channels--, t += 4) {",
         "    const number *from = (const number *)(ws + t[0]);",
-        "    const int32_t row = t[1], dx = t[2];",
-        f"    const vm *mask = masks + t[3] * {out.layout.vecs};",
-        "    vn *to = ws + t[4];",
-        f"    for (int32_t v = {-out.above}; v < {out.layout.rows + out.below}; v++) {{",
-        *("      " + line for line in rows.pointers(f"@ * {step[0]} + row", zeros)),
+        "    const int32_t dx = t[1];",
+        f"    const vm *mask = masks + t[2] * {out.vecs};",
+        "    vn *to = ws + t[3];",
     ]
-    for side in range(out.layout.vecs):
-        lines.append(f"      to[v * {out.layout.vecs} + {side}] = keep({rows.vector(side, 'dx')}, mask[{side}]);")
-    lines += ["    }", "  }", "}", ""]
-    writer.function(name, "\n".join(lines))
-    table = []
-    for index, copy in enumerate(op.copies):
-        place = out.offset + index * out.stride
-        table += [writer.place(copy.channel), copy.row, copy.column, offsets.index(copy.column), place]
-    return f"{name}(ws, {writer.ints(table)}, (const vm *){mask_table(writer, flags)}, {len(op.copies)});"
+    over = range(-op.out.above, out.rows + op.out.below)
+    if len(over) * out.vecs <= MOST_LINES:
+        for v in over:
+            starts = rows.starts(v, row, zeros)
+            for side in range(out.vecs):
+                copied = rows.vector(side, "dx", starts)
+                lines.append(f"    to[{v * out.vecs + side}] = keep({copied}, mask[{side}]);")
+    else:
+        lines.append(f"    for (int32_t v = {over.start}; v < {over.stop}; v++) {{")
+        lines += ["      " + line for line in rows.pointers(f"@ * {step[0]} + {row}", zeros)]
+        for side in range(out.vecs):
+            lines.append(f"      to[v * {out.vecs} + {side}] = keep({rows.vector(side, 'dx')}, mask[{side}]);")
+        lines.append("    }")
+    return writer.function(name, "\n".join([*lines, "  }", "}", ""]))

@@ -80,3 +80,22 @@ def test_the_pixels_that_a_mean_counts_by_hand() -> None:
     assert np.all(
         Pool("", "mean", [1], (2, 2), (2, 2), (0, 0), True, Maps(2, 1, layout_of(2, 2, 16))).counts(4, 4) == 4
     )
+
+
+@pytest.mark.parametrize("vector_bytes", (64, 32, 16))
+def test_windows_side_by_side_of_any_size(vector_bytes: int) -> None:
+    """2 x 2 without a pad, whose rows are brought together in pairs where they lie in pairs."""
+    cases = []
+    for number, size in enumerate([(2, 2), (4, 6), (8, 8), (9, 8), (12, 12), (14, 14), (16, 16), (24, 24), (6, 40)]):
+        window = Window("mean" if number % 3 == 1 else "max", (2, 2), (2, 2), (0, 0), False, True)
+        image = torch.randn(1, 2, *size, generator=torch.Generator().manual_seed(number)) - 3
+        cases.append(Case(lambda lanes, w=window, x=image: w.program(x, lanes), window, image))
+    assert max(errors(cases, vector_bytes)) <= 1e-6
+
+
+def test_four_pixels_by_hand() -> None:
+    """The largest of 0, 1, 4, 5 is 5, of 2, 3, 6, 7 it is 7; the means are 2.5 and 4.5."""
+    x = torch.arange(16.0).view(1, 1, 4, 4)
+    largest, mean = outputs([network(net, x) for net in (nn.MaxPool2d(2), nn.AvgPool2d(2))])
+    assert largest[0].tolist() == [[5, 7], [13, 15]]
+    assert mean[0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
