@@ -38,7 +38,8 @@ from prunelle.measure.rounds import Call
 from prunelle.models.open import open_model
 from prunelle.seeds import generator
 from prunelle.ship.eager import eager
-from prunelle.ship.native import build_native, load_native, profile_native
+from prunelle.ship.native import build_native, load_native
+from prunelle.ship.native_profile import profile_native
 from prunelle.ship.onnx import onnxruntime
 from prunelle.ship.openvino import openvino
 

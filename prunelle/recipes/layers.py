@@ -24,7 +24,8 @@ def layer_rows(what: Subject, folder: Path, staging: Path, target: str) -> list[
     measured: the time of the same layer without zeros over its time, from a library of the same network whose zeros
     are filled, built and timed beside it. theoretical: multiply-adds over those whose weight is not zero.
     """
-    from prunelle.ship.native import build_native, profile_native
+    from prunelle.ship.native import build_native
+    from prunelle.ship.native_profile import profile_native
 
     twin = staging / "dense"
     twin.mkdir()

@@ -71,9 +71,10 @@ def measure_model(
     if folder or is_packed(model):
         card = dataclasses.replace(card, size_bytes=size_bytes(Path(model)))
     images = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(seed)).to(device)
-    card = timed(card, opened, images, runtime, threads, device)
+    fit = images_for(f"--runtime {runtime}", runtime, task, seed)
+    card = timed(card, opened, images, runtime, threads, device, fit)
     if full:
-        card = dataclasses.replace(card, throughput=throughput(opened, shape, runtime, threads, device))
+        card = dataclasses.replace(card, throughput=throughput(opened, shape, runtime, threads, device, fit))
         if device == "cpu":
             card = dataclasses.replace(card, sizes_bytes=sizes(card, opened, images[:1]))
         if folder and runtime == "eager" and device == "cpu" and not trust:

@@ -26,7 +26,7 @@ ChannelScoreWord = Literal["l2", "l1", "fpgm", "bn_scale", "taylor", "apoz", "ac
 ChannelScopeWord = Literal["set", "layer", "global", "cost"]
 ShareWord = Literal["channels", "macs", "params"]
 RepairWord = Literal["bn", "lsq"]
-RuntimeWord = Literal["eager", "compile", "onnxruntime", "openvino", "native"]
+RuntimeWord = Literal["eager", "compile", "onnxruntime", "openvino", "native", "native16"]
 MOMENTUM, TEMPERATURE = 0.9, 4.0
 
 

@@ -22,12 +22,12 @@ from prunelle.measure.card import count
 from prunelle.models.names import Shape
 from prunelle.models.open import OpenedModel, outputs
 from prunelle.recipes.compare import data_of
+from prunelle.recipes.fitting import calibration
 from prunelle.recipes.measure import open_with_data
 from prunelle.seeds import generator
 from prunelle.ship.formats import Order
 from prunelle.ship.gate import NOISE, Exam, exam_on, exam_on_noise
 
-NUM_CALIBRATION = 512
 NUM_TIMED = 32
 
 
@@ -135,12 +135,6 @@ def data_for(asked: Asked, data_dir: str | None) -> tuple[str | None, str]:
     except (DataError, MissingExtraError):
         return None, f"{NOISE} ({recorded}, on which the model was made, is not here)"
     return recorded, ""
-
-
-def calibration(task: Task, seed: int) -> Tensor:
-    """(512, C, H, W) training images, unaugmented, drawn from the seed; all where there are fewer."""
-    number = min(NUM_CALIBRATION, len(task.train))
-    return next(iter(task.train.epoch(number, order=generator(seed, "calibration"))))[0]
 
 
 def timed_images(task: Task | None, shape: Shape, batch: int, seed: int) -> tuple[Tensor, ...]:

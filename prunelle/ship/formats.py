@@ -22,7 +22,8 @@ Run: TypeAlias = "Callable[[Tensor], Tensor]"
 @dataclass(frozen=True)
 class Order:
     """What is to be written. example: (1, C, H, W). calibration: (N, C, H, W) training images for what is not fp32,
-    None where there are none. more: what a saved model needs besides, for packed: builder, cuts, class_names."""
+    None where there are none. more: what a saved model needs besides, for packed: builder, cuts, class_names. trials:
+    whether a native library's kernels are chosen by timing, or the likeliest are taken."""
 
     model: nn.Module
     example: Tensor
@@ -31,6 +32,7 @@ class Order:
     target: str = "native"
     preprocessing: Preprocessing | None = None
     more: dict[str, Any] | None = None
+    trials: bool = True
 
     def calibrated(self) -> Tensor:
         """The calibration images. Raises SettingError without."""
@@ -87,6 +89,7 @@ def _write_native(order: Order, folder: Path) -> None:
         target=order.target,
         calibration=order.calibration,
         preprocessing=order.preprocessing,
+        trials=order.trials,
     )
 
 

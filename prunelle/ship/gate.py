@@ -95,10 +95,14 @@ def hold(what: str, run: Run, exam: Exam, precision: str) -> Parity:
     NaN or infinite, or every image gets the same output; SettingError for a precision below fp32 on noise, which
     cannot tell what it costs.
     """
-    limits = LIMITS[precision]
-    if exam.targets is None and limits.max_error is None:
+    if exam.targets is None and LIMITS[precision].max_error is None:
         raise SettingError(f"{what}: what {precision} costs shows on images only; pass --data.")
-    outputs = answers(what, run, exam)
+    return judge(what, answers(what, run, exam), exam, precision)
+
+
+def judge(what: str, outputs: Tensor, exam: Exam, precision: str) -> Parity:
+    """As `hold`, of outputs (N, classes) that `answers` gave."""
+    limits = LIMITS[precision]
     scale = float(exam.outputs.abs().max())
     parity = Parity(
         exam.where,

@@ -1,7 +1,10 @@
 """The words for runtimes, formats and precisions. Free of torch."""
 
-RUNTIMES = ("eager", "compile", "onnxruntime", "openvino", "native")
+RUNTIMES = ("eager", "compile", "onnxruntime", "openvino", "native", "native16")
 """In which a model can be measured."""
+
+FITTED = ("native16",)
+"""Runtimes that are fitted to images: they need data."""
 
 FORMATS = ("native", "onnx", "openvino", "pt2", "packed")
 """In which a model can be shipped; the word auto means the fastest of them."""

@@ -46,13 +46,14 @@ def build_native(
     target: str = "native",
     calibration: Tensor | None = None,
     preprocessing: Preprocessing | None = None,
+    trials: bool = True,
 ) -> None:
     """Write a network as C and as a library into a folder.
 
     example: (batch, channels, height, width) images as the model reads them; the kernels are timed on the first, so a
     real one gives the better choice. precision: fp32, or int16 (16-bit fixed point), which needs `calibration`, (n,
     channels, height, width) images. target: `native`, where each layer's kernel is chosen by timing, or a key of
-    `compiler.TARGETS`, where it is the likeliest.
+    `compiler.TARGETS`, where it is the likeliest, as it is without `trials`, which take most of the time.
     Raises ModelError for operators without a rule, WeightsError for weights that are not finite, SettingError for
     unknown words and int16 without calibration, MissingExtraError without a compiler, WorkError when that fails.
     """
@@ -61,7 +62,7 @@ def build_native(
     machine = target_of(target)
     image = calibration[:1] if calibration is not None else example[:1]
     plan = plan_c(model, image, machine.vector_bytes, machine.registers, precision, calibration)
-    choices = choose_kernels(plan, machine, image) if target == "native" else {}
+    choices = choose_kernels(plan, machine, image) if trials and target == "native" else {}
     text = write_c(plan, name, choices, lambda n, p: run_function(n, p) + layer_function(n, p))
     # What int16 gives is told by the C text itself, on this machine where the target is another: integers are alike.
     here = machine if runs_here(target) else target_of("native")
@@ -228,7 +229,7 @@ def load_native(folder: str | Path) -> Native:
         # Under a name of its own: a path that was loaded before would give the library that lay there then.
         own = Path(place) / library.name
         own.write_bytes(code)
-        return opened(own, record)
+        return opened(own, {**record, "size_bytes": len(code)})
 
 
 def opened(library: Path, record: dict[str, Any]) -> Native:
@@ -245,45 +246,3 @@ def library_module(text: str, name: str, plan: Plan, machine: Target) -> nn.Modu
         "output_shape": plan.program.output_shape,
     }  # fmt: skip
     return opened(compile_c(text, machine, (f"{name}_run",)), record)
-
-
-def native(model: nn.Module, example: Tensor, threads: int) -> Callable[[Tensor], Tensor]:
-    """The runtime `native`: the model as C, compiled here, fp32. threads: it has one, whatever is asked.
-
-    Raises as `build_native`, MeasurementError when the outputs are not those of the model.
-    """
-    refuse_gpu("native", example)
-    machine = target_of("native")
-    plan = plan_c(model, example, machine.vector_bytes, machine.registers)
-    choices = choose_kernels(plan, machine, example[:1])
-    run = library_module(write_c(plan, "net", choices, run_function), "net", plan, machine)
-    check_parity("native", run, frozen(model), example)
-    return run
-
-
-def profile_native(folder: str | Path, image: Tensor, calls: int = 200) -> list[tuple[str, str, float, int, int]]:
-    """Where the time goes: (layer, kernel, microseconds, dense multiply-adds, multiply-adds) for every operation.
-
-    image: (1, channels, height, width). Each operation is timed alone, its inputs as the image leaves them.
-    """
-    net = load_native(folder)
-    if tuple(image.shape) != (1, *net.input_shape) or not image.is_cpu:
-        raise ShapeError(f"native: one image {(1, *net.input_shape)} on the cpu is profiled, not {tuple(image.shape)}.")
-    layer = getattr(net._library, f"{net.record['name']}_layer")
-    layer.argtypes = [ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
-    layer.restype = None
-    place, held = aligned(net.record["workspace_bytes"])
-    pixels, rows = image.float().contiguous(), []
-    for index, about in enumerate(net.record["layers"]):
-        layer(index, pixels.data_ptr(), place, 1)
-        times = 16
-
-        def call(index: int = index, times: int = times) -> None:
-            layer(index, pixels.data_ptr(), place, times)
-
-        timing = time_callable(call, min_seconds=0.05, min_samples=max(30, calls))
-        kernel = " ".join(filter(None, (about["kind"], about["kernel"])))
-        us = 1e3 * timing.median_ms / times
-        rows.append((about["layer"] or about["kind"], kernel, us, about["dense_macs"], about["macs"]))
-    del held
-    return rows

@@ -12,16 +12,21 @@ TOLERANCE = 1e-4
 
 
 def check_parity(
-    runtime: str, run: Callable[[Tensor], Tensor], reference: nn.Module, example: Tensor, num_more: int = 0
+    runtime: str,
+    run: Callable[[Tensor], Tensor],
+    reference: nn.Module,
+    example: Tensor,
+    num_more: int | None = 0,
+    tolerance: float = TOLERANCE,
 ) -> None:
     """Compare outputs with the reference on the example and on as many images of noise, and `num_more`.
 
     example: (batch, ...); the reference is in evaluation mode, and gives one tensor (batch, ...).
-    num_more: above 0 tries another batch size too, at the price of another compilation in some runtimes.
-    Raises MeasurementError when the largest difference is above 1e-4 of the largest absolute reference output.
+    num_more: above 0 tries another batch size too, at the price of another compilation in some runtimes; None leaves
+    the noise out. tolerance: of the largest absolute reference output; above it MeasurementError is raised.
     """
     batches = [example]
-    if example.is_floating_point():
+    if example.is_floating_point() and num_more is not None:
         shape = (len(example) + num_more, *example.shape[1:])
         batches.append(torch.randn(shape, generator=generator(0, "parity")).to(example))
     for images in batches:
@@ -34,8 +39,8 @@ def check_parity(
                 f"{tuple(expected.shape)}; it is not measured, use another runtime."
             )
         error, scale = float((found - expected).abs().max()), float(expected.abs().max())
-        if not error <= TOLERANCE * scale:  # a NaN fails too
+        if not error <= tolerance * scale:  # a NaN fails too
             raise MeasurementError(
                 f"runtime {runtime}: an output is off by {error:.3g} where the largest is {scale:.3g}, "
-                f"at most {TOLERANCE:g} of that is allowed; it is not measured, use another runtime."
+                f"at most {tolerance:g} of that is allowed; it is not measured, use another runtime."
             )

@@ -17,7 +17,8 @@ PLACES = {
     "compile": ("prunelle.ship.compiled", "compiled"),
     "onnxruntime": ("prunelle.ship.onnx", "onnxruntime"),
     "openvino": ("prunelle.ship.openvino", "openvino"),
-    "native": ("prunelle.ship.native", "native"),
+    "native": ("prunelle.ship.native_runtime", "native"),
+    "native16": ("prunelle.ship.native_runtime", "native16"),
 }
 
 

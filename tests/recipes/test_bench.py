@@ -13,6 +13,7 @@ from prunelle.data.load import load_task
 from prunelle.errors import CorruptFileError, ModelError, SettingError, UntrustedCodeError
 from prunelle.files import read_sealed_json
 from prunelle.measure.latency import Timing
+from prunelle.models.open import open_model
 from prunelle.models.save import Builder, save
 from prunelle.recipes import bench as room
 from prunelle.recipes import measure_shipped as shipped_room
@@ -22,6 +23,9 @@ from prunelle.recipes.measure_shipped import measure_shipped
 from prunelle.recipes.ship import ship_model
 from prunelle.recipes.shipping import Asked
 from prunelle.ship import auto
+from prunelle.ship.formats import Order
+from prunelle.ship.native import build_native
+from prunelle.ship.sizes import sizes_of
 
 pytest.importorskip("sklearn", reason="needs prunelle[demo]")
 KEYS = {"name", "runtime", "median_ms", "p95_ms", "p99_ms", "ratio", "ratio_low", "ratio_high", "size_bytes"}
@@ -68,6 +72,17 @@ def test_models_and_shipped_files_side_by_side(root: Path) -> None:
     assert found["images"] == "validation split of digits" and found["input_shape"] == [1, 8, 8]
     assert found.keys() >= {"environment", "batch", "threads"}
     json.dumps(found, allow_nan=False)
+
+
+def test_a_model_as_native_is_as_large_as_its_library(root: Path, tmp_path: Path) -> None:
+    build_native(open_model(f"{root}/net").model, torch.rand(1, 1, 8, 8), tmp_path)
+    library = (tmp_path / "net.so").stat().st_size
+    (row,) = bench([word_of(f"{root}/net@native")])["artefacts"]
+    # Which kernel a layer gets is measured anew: the files may differ by a page.
+    assert row["runtime"] == "native" and abs(row["size_bytes"] - library) <= 4096
+    assert sizes_of(Order(open_model(f"{root}/net").model, torch.rand(1, 1, 8, 8), "fp32"), tmp_path, ("native",))[
+        "native"
+    ] == pytest.approx(row["size_bytes"], abs=4096)
 
 
 def test_one_alone_is_its_own_baseline_and_noise_is_said(root: Path) -> None:

@@ -13,7 +13,7 @@ from prunelle.errors import CorruptFileError, ModelError, SettingError, ShapeErr
 from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.ship import processor
 from prunelle.ship.compiler import native_macros
-from prunelle.ship.native import Native, build_native, load_native, native, profile_native
+from prunelle.ship.native import Native, build_native, load_native
 
 
 def small() -> nn.Module:
@@ -168,18 +168,3 @@ def test_names_and_operators_that_c_has_not_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="int16 is fitted to images"):
         build_native(small(), IMAGES, tmp_path, precision="int16")
     assert not (tmp_path / "native.json").exists()
-
-
-def test_the_runtime_times_its_kernels_and_is_the_network() -> None:
-    run = native(small(), IMAGES, 1)
-    assert isinstance(run, Native)
-    with torch.inference_mode():
-        assert (run(IMAGES) - small()(IMAGES)).abs().max() <= 1e-5
-
-
-def test_every_layer_is_profiled(folder: Path) -> None:
-    rows = profile_native(folder, IMAGES[:1], calls=30)
-    told = {row[0]: row[3:] for row in rows if row[3]}
-    assert told == {"0": (2 * 4 * 9 * 64, 2 * 4 * 9 * 64), "4": (192, 192)}
-    assert all(row[2] > 0 for row in rows)
-    assert json.loads(json.dumps(rows))
