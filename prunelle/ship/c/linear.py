@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from prunelle.ship.c.linear_rows import as_rows, as_rows16, write_rows
 from prunelle.ship.c.ops import Linear
 from prunelle.ship.c.steps import FIELDS, struct, write_vector_steps
 from prunelle.ship.c.vectors import each_call
@@ -41,37 +42,19 @@ def write_linear(writer: Writer, op: Linear, form: str) -> str:
     else:
         counts, places, values = {"rows": as_rows, "columns": as_columns, "lists": as_lists}[form](op.weight, padded)
         table = writer.floats(values)
-    writer.function("live_inputs", LIVE)
-    writer.function(f"linear_{form}", BODIES[form])
+    if form in BODIES:
+        name = writer.function(f"linear_{form}", BODIES[form])
+    else:
+        name = write_rows(writer, padded // lanes, form)
     fields = [
         writer.ints(counts), writer.ints(places), f"(const weight_t *){table}", bias, str(op.x.offset),
         str(op.out.offset), str(inputs), str(padded if form != "lists" else outputs), f"{float(op.base)!r}f",
         struct(made),
     ]  # fmt: skip
-    lines = [f"static const vector_table t = {{{', '.join(fields)}}};", f"linear_{form}(ws, &t);"]
+    lines = [f"static const vector_table t = {{{', '.join(fields)}}};", f"{name}(ws, &t);"]
     if op.steps:
         lines.append(each_call(writer, made, outputs))
     return "\n".join(lines)
-
-
-def as_rows16(weight: np.ndarray, padded: int) -> tuple[list[int], list[int], np.ndarray, np.ndarray]:
-    """Rows as int16 in units of the output's largest sum of absolute weights over 256 inputs, after which the C
-    goes on in floats, so that no sum can overflow; those units."""
-    used = np.flatnonzero(weight.any(axis=0))
-    blocks = [used[at : at + 256] for at in range(0, len(used), 256)]
-    sums = [np.abs(weight[:, block]).sum(axis=1) for block in blocks] or [np.zeros(len(weight))]
-    units = np.max(sums, axis=0) * (1 + 2 * min(len(used), 256) / 32767)
-    rows = np.zeros((len(used), padded), dtype=np.int16)
-    rows[:, : len(weight)] = np.rint(weight[:, used] / np.where(units > 0, units, 1)[:, None] * 32767).T
-    return [len(used)], used.tolist(), rows.reshape(-1), np.pad(units, (0, padded - len(weight)))
-
-
-def as_rows(weight: np.ndarray, padded: int) -> tuple[list[int], list[int], np.ndarray]:
-    """Inputs that have a weight, and their rows, filled up to whole vectors."""
-    used = np.flatnonzero(weight.any(axis=0))
-    rows = np.zeros((len(used), padded))
-    rows[:, : len(weight)] = weight[:, used].T
-    return [len(used)], used.tolist(), rows.reshape(-1)
 
 
 def as_columns(weight: np.ndarray, padded: int) -> tuple[list[int], list[int], np.ndarray]:
@@ -86,112 +69,6 @@ def as_lists(weight: np.ndarray, padded: int) -> tuple[list[int], list[int], np.
     outputs, inputs = np.nonzero(weight)
     return np.bincount(outputs, minlength=len(weight)).tolist(), inputs.tolist(), weight[outputs, inputs]
 
-
-LIVE = """\
-/* Which of `count` used inputs differ from the base, from number `first` on, at most 256; where they lie. */
-static inline UNUSED int32_t live_inputs(const vector_table *t, const float *x, int32_t first, int32_t count,
-                                         int32_t *live) {
-  const int32_t last = count - first < 256 ? count : first + 256;
-  int32_t n = 0;
-  for (int32_t i = first; i < last; i++) {
-    live[n] = i;
-    n += x[t->place[i]] != t->base;
-  }
-  return n;
-}
-"""
-
-ROWS = """\
-static void linear_rows(vn *ws, const vector_table *t) {
-  const float *x = (const float *)(ws + t->in);
-  vf *y = (vf *)(ws + t->out);
-  const int32_t vectors = t->outputs / FLOATS, used = t->count[0];
-  memcpy(y, t->bias, (size_t)vectors * sizeof(vf));
-  for (int32_t first = 0; first < used; first += 256) {
-    int32_t live[256];
-    float value[256];
-    const int32_t n = live_inputs(t, x, first, used, live);
-    for (int32_t k = 0; k < n; k++) value[k] = x[t->place[live[k]]] - t->base;
-    int32_t at = 0;
-    for (; at + 8 <= vectors; at += 8) {
-      vf a = y[at], b = y[at + 1], c = y[at + 2], d = y[at + 3];
-      vf e = y[at + 4], f = y[at + 5], g = y[at + 6], h = y[at + 7];
-      for (int32_t k = 0; k < n; k++) {
-        const vf *w = (const vf *)t->weight + (long)live[k] * vectors + at;
-        const float s = value[k];
-        a += s * w[0]; b += s * w[1]; c += s * w[2]; d += s * w[3];
-        e += s * w[4]; f += s * w[5]; g += s * w[6]; h += s * w[7];
-      }
-      y[at] = a; y[at + 1] = b; y[at + 2] = c; y[at + 3] = d;
-      y[at + 4] = e; y[at + 5] = f; y[at + 6] = g; y[at + 7] = h;
-    }
-    for (; at + 2 <= vectors; at += 2) {
-      vf a = y[at], b = y[at + 1];
-      for (int32_t k = 0; k < n; k++) {
-        const vf *w = (const vf *)t->weight + (long)live[k] * vectors + at;
-        a += value[k] * w[0];
-        b += value[k] * w[1];
-      }
-      y[at] = a;
-      y[at + 1] = b;
-    }
-    if (at < vectors) {
-      vf a = y[at];
-      for (int32_t k = 0; k < n; k++) a += value[k] * ((const vf *)t->weight)[(long)live[k] * vectors + at];
-      y[at] = a;
-    }
-  }
-}
-"""
-
-ROWS16 = """\
-static void linear_rows16(vn *ws, const vector_table *t) {
-  const float *x = (const float *)(ws + t->in);
-  float *y = (float *)(ws + t->out);
-  const int32_t vectors = t->outputs / LANES, used = t->count[0];
-  int32_t live[256];
-  vn sums[8];
-  memcpy(y, t->bias, (size_t)t->outputs * sizeof(float));
-  for (int32_t first = 0; first < used; first += 256) {
-    const int32_t n = live_inputs(t, x, first, used, live);
-    float value[256], most = 0;
-    for (int32_t k = 0; k < n; k++) {
-      value[k] = x[t->place[live[k]]] - t->base;
-      most = value[k] > most ? value[k] : -value[k] > most ? -value[k] : most;
-    }
-    if (!(most > 0)) continue;
-    const float scale = 32767.f / most;
-    weight_t spread_values[256];
-    for (int32_t k = 0; k < n; k++) spread_values[k] = 0x10001 * (uint16_t)to_number(value[k], scale);
-    for (int32_t at = 0; at < vectors; at += 8) {
-      const int32_t many = vectors - at < 8 ? vectors - at : 8;
-      vn a = {0}, b = a, c = a, d = a, e = a, f = a, g = a, h = a;
-      if (many == 8)
-        for (int32_t k = 0; k < n; k++) {
-          const vn *w = (const vn *)t->weight + (long)live[k] * vectors + at, s = spread_weight(spread_values[k]);
-          a += times(s, w[0]); b += times(s, w[1]); c += times(s, w[2]); d += times(s, w[3]);
-          e += times(s, w[4]); f += times(s, w[5]); g += times(s, w[6]); h += times(s, w[7]);
-        }
-      else
-        for (int32_t k = 0; k < n; k++) {
-          const vn *w = (const vn *)t->weight + (long)live[k] * vectors + at, s = spread_weight(spread_values[k]);
-          a += times(s, w[0]);
-          if (many > 1) b += times(s, w[1]);
-          if (many > 2) c += times(s, w[2]);
-          if (many > 3) d += times(s, w[3]);
-          if (many > 4) e += times(s, w[4]);
-          if (many > 5) f += times(s, w[5]);
-          if (many > 6) g += times(s, w[6]);
-        }
-      sums[0] = a; sums[1] = b; sums[2] = c; sums[3] = d; sums[4] = e; sums[5] = f; sums[6] = g; sums[7] = h;
-      const number *sum = (const number *)sums;
-      const float *unit = t->factor[5] + (long)at * LANES, back = most / 32767.f;
-      float *to = y + (long)at * LANES;
-      for (int32_t i = 0; i < many * LANES; i++) to[i] += (float)sum[i] * (unit[i] * back);
-    }
-  }
-}
-"""
 
 COLUMNS = """\
 static void linear_columns(vn *ws, const vector_table *t) {
@@ -230,4 +107,4 @@ static void linear_lists(vn *ws, const vector_table *t) {
 }
 """
 
-BODIES = {"rows": ROWS, "rows16": ROWS16, "columns": COLUMNS, "lists": LISTS}
+BODIES = {"columns": COLUMNS, "lists": LISTS}

@@ -7,7 +7,8 @@ from many_networks import Case, errors, network, outputs, plan_of
 from torch import Tensor, nn
 
 from prunelle.ship.c.layout import layout_of
-from prunelle.ship.c.linear import as_columns, as_lists, as_rows, forms
+from prunelle.ship.c.linear import as_columns, as_lists, forms
+from prunelle.ship.c.linear_rows import as_rows
 from prunelle.ship.c.ops import Activate, Flatten, Linear, Load, Maps, Program, Vector
 from prunelle.ship.c.writer import FP32
 
@@ -59,7 +60,7 @@ WEIGHT = np.array([[0.0, 2.0, 0.0], [3.0, 4.0, 0.0]])
 
 def test_rows_leave_out_inputs_without_weights_by_hand() -> None:
     counts, places, rows = as_rows(WEIGHT, 4)
-    assert (counts, places, rows.tolist()) == ([2], [0, 1], [0, 3, 0, 0, 2, 4, 0, 0])
+    assert (counts, places, rows.tolist()) == ([2], [0, 1] + 14 * [-1], [0, 3, 0, 0, 2, 4, 0, 0])
 
 
 def test_columns_and_lists_hold_only_weights_by_hand() -> None:
