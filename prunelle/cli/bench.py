@@ -11,7 +11,7 @@ from prunelle.cli import options as o
 from prunelle.cli.show import command_line, print_json, print_table
 from prunelle.errors import RunConflictError, SettingError
 from prunelle.recipes.artefacts import word_of
-from prunelle.ship.names import RUNTIMES
+from prunelle.ship.names import FITTED, RUNTIMES
 
 MOST = 32
 Artefacts = Annotated[
@@ -93,7 +93,9 @@ def line(row: dict) -> tuple[str, ...]:
     """A row of the table as texts."""
     return (
         row["name"],
-        row["runtime"] if row["precision"] == "fp32" else f"{row['runtime']} {row['precision']}",
+        row["runtime"]
+        if row["precision"] == "fp32" or row["runtime"] in FITTED
+        else f"{row['runtime']} {row['precision']}",
         *(f"{row[key]:.4g}" for key in ("median_ms", "p95_ms", "p99_ms")),
         f"{row['ratio']:.3f} ({row['ratio_low']:.3f} to {row['ratio_high']:.3f})",
         "" if row["size_bytes"] is None else f"{row['size_bytes']:,}",

@@ -13,7 +13,7 @@ from prunelle.errors import ModelError, SettingError
 from prunelle.models.names import Shape
 from prunelle.recipes.check import check_model_word, is_folder
 from prunelle.recipes.complaint import meant
-from prunelle.ship.names import RUNTIMES
+from prunelle.ship.names import FITTED, RUNTIMES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +36,17 @@ class Word:
     def bare(self) -> bool:
         """Whether it is an .onnx file on its own."""
         return self.shipped is None and self.path.endswith(".onnx")
+
+
+@dataclass(frozen=True)
+class How:
+    """How words are opened. fit: images for runtimes that are fitted to some, None where none is named."""
+
+    batch: int = 1
+    threads: int = 1
+    seed: int = 0
+    trust: bool = False
+    fit: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -104,26 +115,17 @@ def fixed_shape(word: Word, trust: bool) -> tuple[Shape, int] | None:
     return None
 
 
-def open_artefact(
-    word: Word,
-    shape: Shape | None,
-    num_classes: int | None,
-    *,
-    batch: int = 1,
-    threads: int = 1,
-    seed: int = 0,
-    trust: bool = False,
-) -> Artefact:
+def open_artefact(word: Word, shape: Shape | None, num_classes: int | None, how: How) -> Artefact:
     """Open a word for images of `shape`, None where only the model itself knows it.
 
     Raises what opening it raises, SettingError for a runtime that a shipped file does not run in, ModelError where the
     shape is not known or is another.
     """
     if word.shipped is not None:
-        return open_shipped_word(word, threads, trust)
+        return open_shipped_word(word, how.threads, how.trust)
     if word.bare:
-        return open_onnx(word, shape, threads)
-    return open_named(word, shape, num_classes, batch, threads, seed, trust)
+        return open_onnx(word, shape, how.threads)
+    return open_named(word, shape, num_classes, how)
 
 
 def open_shipped_word(word: Word, threads: int, trust: bool) -> Artefact:
@@ -163,9 +165,7 @@ def open_onnx(word: Word, shape: Shape | None, threads: int) -> Artefact:
     return Artefact(word.name, "onnxruntime", run, os.stat(word.path).st_size, shape, classes)
 
 
-def open_named(
-    word: Word, shape: Shape | None, num_classes: int | None, batch: int, threads: int, seed: int, trust: bool
-) -> Artefact:
+def open_named(word: Word, shape: Shape | None, num_classes: int | None, how: How) -> Artefact:
     """A MODEL in a runtime, eager where none is named."""
     import torch
 
@@ -179,19 +179,25 @@ def open_named(
         word.path,
         input_shape=None if saved else shape,
         num_classes=None if saved else num_classes,
-        trust=trust,
-        seed=seed,
+        trust=how.trust,
+        seed=how.seed,
     )
     own = opened.input_shape or shape
     if own is None:
         raise ModelError(f"{word.path}: does not say what images it takes; pass --input C,H,W.")
     runtime = word.runtime or "eager"
-    images = torch.rand(batch, *own, generator=torch.Generator().manual_seed(seed))
-    run = load_runtime(runtime)(opened.model, images, threads)
-    size = None
-    if is_folder(word.path) and is_saved(word.path):
+    images = torch.rand(how.batch, *own, generator=torch.Generator().manual_seed(how.seed))
+    if runtime in FITTED:
+        assert how.fit is not None
+        images = how.fit
+    if tuple(images.shape[1:]) != tuple(own):
+        raise ModelError(f"{word.name}: takes images of {tuple(own)} where the data's are {tuple(images.shape[1:])}.")
+    run = load_runtime(runtime)(opened.model, images, how.threads)
+    size = getattr(run, "size_bytes", None)  # of what the runtime made, where that is a file that could be shipped
+    if size is None and is_folder(word.path) and is_saved(word.path):
         size = size_bytes(word.path)
-    elif os.path.isfile(word.path):
+    elif size is None and os.path.isfile(word.path):
         size = os.stat(word.path).st_size
     data = data_of(word.path) if is_folder(word.path) else None
-    return Artefact(word.name, runtime, run, size, own, outputs(opened.model, word.path, own), data)
+    precision = "int16" if runtime in FITTED else "fp32"
+    return Artefact(word.name, runtime, run, size, own, outputs(opened.model, word.path, own), data, precision)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from prunelle.data.find import check_data
 from prunelle.data.load import load_task
 from prunelle.data.task import Task
@@ -15,12 +17,15 @@ from prunelle.files import make_folder, write_sealed_json
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import time_interleaved
 from prunelle.models.names import Shape
-from prunelle.recipes.artefacts import Artefact, Word, fixed_shape, open_artefact
+from prunelle.recipes.artefacts import Artefact, How, Word, fixed_shape, open_artefact
 from prunelle.recipes.check import check_input
+from prunelle.recipes.compare import data_of
+from prunelle.recipes.fitting import images_for
 from prunelle.recipes.measure import LARGEST_BATCH
 from prunelle.recipes.ship import over
 from prunelle.recipes.shipping import timed_images
 from prunelle.report.speed import Speeds, write_speeds
+from prunelle.ship.names import FITTED
 
 NOISE = "noise, drawn evenly from [0, 1]"
 
@@ -52,10 +57,10 @@ def bench(
     if known is None and input_shape is None:
         known = next((found for word in words if (found := fixed_shape(word, trust))), None)
     shape = known[0] if known else input_shape
-    settings: dict[str, Any] = {"batch": batch, "threads": threads, "seed": seed, "trust": trust}
+    how = How(batch, threads, seed, trust, images_to_fit(words, task, data_dir, seed))
     opened: list[Artefact] = []
     for word in words:
-        one = open_artefact(word, shape, known[1] if known else None, **settings)
+        one = open_artefact(word, shape, known[1] if known else None, how)
         opened.append(one)
         shape = shape or one.shape
         refuse_other_images(one, shape, opened[0].name if known is None else None)
@@ -83,6 +88,17 @@ def bench(
     }
 
 
+def images_to_fit(words: Sequence[Word], task: Task | None, data_dir: str | None, seed: int) -> Tensor | None:
+    """The images for the first word whose runtime is fitted to some: of `task`, else of what its model was made on.
+
+    Raises SettingError where there are none.
+    """
+    word = next((word for word in words if word.runtime in FITTED and word.shipped is None), None)
+    if word is None or word.runtime is None:
+        return None
+    return images_for(word.name, word.runtime, task or task_here(data_of(word.path), data_dir), seed)
+
+
 def refuse_other_images(found: Artefact, shape: Shape, first: str | None) -> None:
     """Raises ModelError when an artefact takes other images than the rest."""
     if tuple(found.shape) != tuple(shape):
@@ -95,15 +111,19 @@ def refuse_other_images(found: Artefact, shape: Shape, first: str | None) -> Non
 
 def recorded_task(opened: Sequence[Artefact], shape: Shape, data_dir: str | None) -> Task | None:
     """What the first artefact that says so was made on, None where it is not here or has other images."""
-    name = next((one.data for one in opened if one.data), None)
+    task = task_here(next((one.data for one in opened if one.data), None), data_dir)
+    return task if task and tuple(task.input_shape) == tuple(shape) else None
+
+
+def task_here(name: str | None, data_dir: str | None) -> Task | None:
+    """The data of this name, None where there is none or it is not here."""
     if name is None:
         return None
     try:
         check_data(name, data_dir)
-        task = load_task(name, data_dir=data_dir)
+        return load_task(name, data_dir=data_dir)
     except (DataError, MissingExtraError):
         return None
-    return task if tuple(task.input_shape) == tuple(shape) else None
 
 
 def write_bench(found: Mapping[str, Any], out: Path, command: str = "") -> list[Path]:

@@ -23,6 +23,7 @@ from prunelle.models.open import OpenedModel, check_fits, open_model
 from prunelle.models.packed.magic import is_packed
 from prunelle.models.save import size_bytes
 from prunelle.recipes.check import check_input, is_folder, open_for
+from prunelle.recipes.fitting import images_for
 from prunelle.ship.footprint import peak_memory_of_folder
 from prunelle.ship.formats import Order
 from prunelle.ship.runtimes import load_runtime
@@ -54,7 +55,8 @@ def measure_model(
 
     data: whose test split gives the accuracy; None leaves it null. full: also throughput, peak
     memory and the bytes of other forms.
-    Raises ModelError, WeightsError, DataError, MeasurementError and what opening the model raises.
+    Raises ModelError, WeightsError, DataError, MeasurementError, SettingError for a runtime that is fitted to images
+    without data, and what opening the model raises.
     """
     check_device(device)
     folder = is_folder(model)
@@ -72,7 +74,7 @@ def measure_model(
         card = dataclasses.replace(card, size_bytes=size_bytes(Path(model)))
     images = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(seed)).to(device)
     fit = images_for(f"--runtime {runtime}", runtime, task, seed)
-    card = timed(card, opened, images, runtime, threads, device, fit)
+    card = timed(card, opened, images, runtime, threads, fit)
     if full:
         card = dataclasses.replace(card, throughput=throughput(opened, shape, runtime, threads, device, fit))
         if device == "cpu":
@@ -120,23 +122,31 @@ def open_with_data(
     return opened, task
 
 
-def timed(card: Card, opened: OpenedModel, images: torch.Tensor, runtime: str, threads: int, device: str) -> Card:
-    """The card with its latency. A runtime that gives other outputs than eager raises MeasurementError."""
+def timed(
+    card: Card, opened: OpenedModel, images: torch.Tensor, runtime: str, threads: int, fit: torch.Tensor | None
+) -> Card:
+    """The card with its latency. A runtime that gives other outputs than eager raises MeasurementError.
+
+    fit: images for a runtime that is fitted to some.
+    """
+    device = str(images.device)
     eager = load_runtime("eager")(opened.model, images, threads)
     if runtime == "eager":
         (timing,) = time_interleaved([lambda: eager(images)], device=device, threads=threads)
         return card.with_timing(timing, len(images), runtime)
-    other = load_runtime(runtime)(opened.model, images, threads)
+    other = load_runtime(runtime)(opened.model, images if fit is None else fit, threads)
     _, timing = time_interleaved([lambda: eager(images), lambda: other(images)], device=device, threads=threads)
     return card.with_timing(timing, len(images), runtime, "eager")
 
 
-def throughput(opened: OpenedModel, shape: Shape, runtime: str, threads: int, device: str) -> dict:
+def throughput(
+    opened: OpenedModel, shape: Shape, runtime: str, threads: int, device: str, fit: torch.Tensor | None
+) -> dict:
     """{images_per_second, batch} at the best batch size found."""
 
     def at(batch: int):
         images = torch.rand(batch, *shape).to(device)
-        run = load_runtime(runtime)(opened.model, images, threads)
+        run = load_runtime(runtime)(opened.model, images if fit is None else fit, threads)
         return lambda: run(images)
 
     found = best_throughput(at, device=device, threads=threads)

@@ -24,15 +24,12 @@ from torch.nn.modules.module import _global_forward_pre_hooks as EVERY_PRE_HOOK
 from prunelle.data.task import Preprocessing
 from prunelle.errors import CorruptFileError, SettingError, ShapeError, UntrustedCodeError, WorkError
 from prunelle.files import atomic_write, read_sealed_json, sha256, write_sealed_json
-from prunelle.measure.latency import time_callable
 from prunelle.ship.c.ops import Linear
 from prunelle.ship.c.taps import TapConv, Windows
 from prunelle.ship.c_example import header, main_c, self_test
 from prunelle.ship.c_source import Choice, Plan, layer_function, plan_c, run_function, write_c
 from prunelle.ship.compiler import Target, compile_c, native_macros, runs_here, target_of
-from prunelle.ship.frozen import frozen, refuse_gpu
 from prunelle.ship.kernel_trials import aligned, choose_kernels
-from prunelle.ship.parity import check_parity
 from prunelle.ship.processor import needs_of, refuse_processor
 
 
@@ -125,6 +122,11 @@ class Native(nn.Module):
         self._run.argtypes, self._run.restype = [ctypes.c_void_p] * 3, None
         self._own = threading.local()
         self._one, self._spare = torch.Size((1, *self.input_shape)), list[tuple[Tensor, int]]()
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Of the library, None where it was never a file of its own."""
+        return self.record.get("size_bytes")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Native:
         """Without hooks."""

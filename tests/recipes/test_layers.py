@@ -6,7 +6,7 @@ from torch import nn
 
 from prunelle.recipes.layers import filled, layer_rows
 from prunelle.recipes.shipping import Asked, subject
-from prunelle.ship import native
+from prunelle.ship import native, native_profile
 
 
 def half_zero() -> nn.Module:
@@ -44,7 +44,7 @@ def test_measured_beside_theoretical(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ][: 4 if dense else 5]
 
     monkeypatch.setattr(native, "build_native", build)
-    monkeypatch.setattr(native, "profile_native", profile)
+    monkeypatch.setattr(native_profile, "profile_native", profile)
     what = subject(Asked("lenet5", "native"), None, False)
     conv, pool, expand, again, new = layer_rows(what, tmp_path / "made", tmp_path, "native")
     assert built == [(tmp_path / "dense", 0)]

@@ -1,5 +1,4 @@
 import copy
-import json
 import pickle
 import threading
 from collections.abc import Callable
