@@ -145,6 +145,18 @@ static void mean(vn *ws, const int32_t *in, const float *factor, int32_t out, in
     return f"mean(ws, {places}, {factors}, {op.out.offset}, {len(op.x)}, {vectors});"
 
 
+FLATTEN_WHOLE = """\
+const number *p = (const number *)(ws + in[c]);
+    for (int32_t i = 0; i < @PIXELS@; i++) to[i] = (float)p[i] * f;
+    to += @PIXELS@;"""
+
+FLATTEN_ROWS = """\
+for (int32_t y = 0; y < @HEIGHT@; y++) {
+      const number *row = (const number *)(ws + in[c]) + (y % @ROWS@) * @LINE@ + (y / @ROWS@) * @SPAN@;
+      for (int32_t x = 0; x < @WIDTH@; x++) *to++ = (float)row[x] * f;
+    }"""
+
+
 def write_flatten(writer: Writer, op: Flatten, scales: list[float] | None = None) -> str:
     """Pixels one after another as floats. scales: as in `write_mean`."""
     number = next((n for n in op.x if n != ZERO), None)
@@ -153,6 +165,12 @@ def write_flatten(writer: Writer, op: Flatten, scales: list[float] | None = None
     layout = writer.program.owner(number).layout
     name = f"flatten_{layout.height}x{layout.width}"
     factors = writer.floats(scales or [1.0] * len(op.x))
+    pixels, lines = layout.height * layout.width, FLATTEN_ROWS
+    if all(layout.place(*divmod(pixel, layout.width)) == pixel for pixel in range(pixels)):
+        lines = FLATTEN_WHOLE
+    for word, value in (("HEIGHT", layout.height), ("WIDTH", layout.width), ("ROWS", layout.rows), ("PIXELS", pixels)):
+        lines = lines.replace(f"@{word}@", str(value))
+    lines = lines.replace("@LINE@", str(layout.vecs * layout.lanes)).replace("@SPAN@", str(layout.span))
     writer.function(
         name,
         f"""\
@@ -165,11 +183,7 @@ static void {name}(vn *ws, const int32_t *in, const float *factor, int32_t out, 
       to += {layout.height * layout.width};
       continue;
     }}
-    for (int32_t y = 0; y < {layout.height}; y++) {{
-      const number *row = (const number *)(ws + in[c]) + (y % {layout.rows}) * {layout.vecs * layout.lanes}
-                          + (y / {layout.rows}) * {layout.span};
-      for (int32_t x = 0; x < {layout.width}; x++) *to++ = (float)row[x] * f;
-    }}
+    {lines}
   }}
 }}
 """,

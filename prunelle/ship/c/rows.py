@@ -113,8 +113,10 @@ def write_expand(writer: Writer, op: Expand) -> str:
     left, right = max(0, -offsets[0]), max(0, offsets[-1])
     zeros = blank(writer, rows.reach + right, 0, left)
     masks, calls = mask_table(writer, flags), []
+    lanes = np.arange(op.out.layout.vecs * op.out.layout.lanes) % op.out.layout.span
+    inside = bool((flags.reshape(len(flags), -1) | (lanes >= op.out.layout.width)).all())
     for row in sorted({copy.row for copy in op.copies}):
-        name = expand(writer, op, rows, row, zeros, f"_{left}_{right}")
+        name = expand(writer, op, rows, row, zeros, f"_{left}_{right}", inside)
         table = []
         for index, copy in enumerate(op.copies):
             if copy.row == row:
@@ -124,10 +126,14 @@ def write_expand(writer: Writer, op: Expand) -> str:
     return "\n".join(calls)
 
 
-def expand(writer: Writer, op: Expand, rows: Rows, row: int, zeros: str, more: str) -> str:
+def expand(writer: Writer, op: Expand, rows: Rows, row: int, zeros: str, more: str, inside: bool) -> str:
     """Write the function that copies channels from source row y * stride + row on; gives its name. Small channels are
-    copied without a loop: where each row lies is then known when the C is compiled."""
+    copied without a loop: where each row lies is then known when the C is compiled. inside: no pixel lies beyond the
+    left or right edge, so that rows that share a vector can be copied as they are."""
     source, out, step = rows.source, op.out.layout, op.stride
+    over = range(-op.out.above, out.rows + op.out.below)
+    if inside and step[1] == 1 and 1 < out.groups <= 4 and out.groups * len(over) <= 2 * MOST_LINES:
+        return copy_rows(writer, op, rows, row, zeros, more)
     name = f"expand_{source.height}x{source.width}_{out.height}x{out.width}_{step[0]}_{step[1]}"
     name += f"_{op.out.above}_{op.out.below}_r{row}{more}".replace("-", "m")
     lines = [
@@ -138,7 +144,6 @@ def expand(writer: Writer, op: Expand, rows: Rows, row: int, zeros: str, more: s
         f"    const vm *mask = masks + t[2] * {out.vecs};",
         "    vn *to = ws + t[3];",
     ]
-    over = range(-op.out.above, out.rows + op.out.below)
     if len(over) * out.vecs <= MOST_LINES:
         for v in over:
             starts = rows.starts(v, row, zeros)
@@ -151,4 +156,26 @@ def expand(writer: Writer, op: Expand, rows: Rows, row: int, zeros: str, more: s
         for side in range(out.vecs):
             lines.append(f"      to[v * {out.vecs} + {side}] = keep({rows.vector(side, 'dx')}, mask[{side}]);")
         lines.append("    }")
+    return writer.function(name, "\n".join([*lines, "  }", "}", ""]))
+
+
+def copy_rows(writer: Writer, op: Expand, rows: Rows, row: int, zeros: str, more: str) -> str:
+    """The same row by row: short rows seldom lie across two lines of the cache, and nothing moves between lanes."""
+    source, out = rows.source, op.out.layout
+    name = f"copy_rows_{source.height}x{source.width}_{out.height}x{out.width}_{op.stride[0]}"
+    name += f"_{op.out.above}_{op.out.below}_r{row}{more}".replace("-", "m")
+    lines = [
+        f"static void {name}(vn *ws, const int32_t *t, const vm *masks, int32_t channels) {{",
+        "  (void)masks;",
+        "  for (; channels > 0; channels--, t += 4) {",
+        "    const number *from = (const number *)(ws + t[0]) + t[1];",
+        "    number *to = (number *)(ws + t[3]);",
+    ]
+    for v in range(-op.out.above, out.rows + op.out.below):
+        for group, start in enumerate(rows.starts(v, row, zeros)):
+            at = f"to + {v * out.lanes + group * out.span}".replace("+ -", "- ")
+            if start == zeros:
+                lines.append(f"    memset({at}, 0, {out.span} * sizeof(number));")
+            else:
+                lines.append(f"    memcpy({at}, {start}, {out.span} * sizeof(number));")
     return writer.function(name, "\n".join([*lines, "  }", "}", ""]))
