@@ -30,13 +30,14 @@ def pool(kind: str) -> Kernel:
         )
         if pair(dilation, 1) != (1, 1) or divisor is not None:
             raise refused(node, "is dilated or has its own divisor; ship it as onnx")
-        value, sides = state.values[x], pair(kernel, 1)
-        if isinstance(value, Numbers) and value.one_pixel and sides == (1, 1) and pair(padding, 0) == (0, 0):
-            return value
-        value = state.channels(x)
+        value, sides, counted = state.values[x], pair(kernel, 1), bool(count) and kind == "mean"
         _, _, height, width = shape_of(node.meta["val"])
+        if isinstance(value, Numbers) and value.one_pixel and (height, width) == (1, 1):
+            if counted and pair(padding, 0) != (0, 0):
+                raise refused(node, "pools a vector with its padding; ship it as onnx")
+            return value  # of one pixel, the largest and the mean
+        value = state.channels(x)
         out, steps = state.new(value.refs.size, height, width), pair(stride, 0) if stride else sides
-        counted = bool(count) if kind == "mean" else False
         state.ops.append(Pool(module_of(node), kind, flat(value), sides, steps, pair(padding, 0), counted, out))
         return pixel(state, whole(out), shape_of(node.meta["val"]), module_of(node))
 

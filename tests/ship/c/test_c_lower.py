@@ -75,11 +75,28 @@ def one_pixel(net: Does, x: Tensor) -> Tensor:
     return net.square(F.max_pool2d(small, 1)).flatten(1).softmax(1).log_softmax(-1)
 
 
+def windows_on_one_pixel(net: Does, x: Tensor) -> Tensor:
+    small = F.adaptive_max_pool2d(x, 1) - 3  # below 0, so that a zero from beyond the edge shows
+    found = F.max_pool2d(small, 3, 2, 1), F.max_pool2d(small, 2, ceil_mode=True), F.avg_pool2d(small, 2, ceil_mode=True)
+    return torch.cat([*found, F.avg_pool2d(small, 3, 1, 1, count_include_pad=False)], 1).flatten(1)
+
+
 def strided(net: Does, x: Tensor) -> Tensor:
     return F.avg_pool2d(x[:, :, ::2][:, :, :, ::3], 2, 1)
 
 
-GRAPHS = (shuffled, divided, squeezed, with_constants, option_a, in_place, vectors, one_pixel, strided)
+GRAPHS = (
+    shuffled,
+    divided,
+    squeezed,
+    with_constants,
+    option_a,
+    in_place,
+    vectors,
+    one_pixel,
+    windows_on_one_pixel,
+    strided,
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +156,7 @@ REFUSED = {
     "makes an image of a vector": lambda net, x: F.conv2d(x.mean((2, 3), True), net.square.weight, padding=2, groups=2),
     "has an alpha": lambda net, x: torch.add(x, x, alpha=2),
     "pads with something else than zeros": lambda net, x: net.square(F.pad(x, (1, 1, 1, 1), value=2.0)),
+    "pools a vector with its padding": lambda net, x: F.avg_pool2d(F.adaptive_max_pool2d(x, 1), 3, 1, 1),
     "makes 3 x 3 of 4 x 8": lambda net, x: F.adaptive_avg_pool2d(x, 3),
 }
 
