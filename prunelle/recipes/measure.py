@@ -73,7 +73,7 @@ def measure_model(
     if folder or is_packed(model):
         card = dataclasses.replace(card, size_bytes=size_bytes(Path(model)))
     images = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(seed)).to(device)
-    fit = images_for(f"--runtime {runtime}", runtime, task, seed)
+    fit = images_for(model, runtime, task, seed)
     card = timed(card, opened, images, runtime, threads, fit)
     if full:
         card = dataclasses.replace(card, throughput=throughput(opened, shape, runtime, threads, device, fit))
