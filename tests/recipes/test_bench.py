@@ -19,10 +19,11 @@ from prunelle.recipes import bench as room
 from prunelle.recipes import measure_shipped as shipped_room
 from prunelle.recipes.artefacts import shipped_folder, word_of
 from prunelle.recipes.bench import bench, sentence, write_bench
+from prunelle.recipes.fitting import calibration
 from prunelle.recipes.measure_shipped import measure_shipped
 from prunelle.recipes.ship import ship_model
 from prunelle.recipes.shipping import Asked
-from prunelle.ship import auto
+from prunelle.ship import auto, native_runtime
 from prunelle.ship.formats import Order
 from prunelle.ship.native import build_native
 from prunelle.ship.sizes import sizes_of
@@ -83,6 +84,27 @@ def test_a_model_as_native_is_as_large_as_its_library(root: Path, tmp_path: Path
     assert sizes_of(Order(open_model(f"{root}/net").model, torch.rand(1, 1, 8, 8), "fp32"), tmp_path, ("native",))[
         "native"
     ] == pytest.approx(row["size_bytes"], abs=4096)
+
+
+def test_sixteen_bits_are_fitted_to_the_data(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    word = word_of(f"{root}/net@native16")
+    with pytest.raises(SettingError, match=r"net@native16: native16 is fitted to images; pass --data\.$"):
+        bench([word])
+    fitted: list[torch.Tensor] = []
+
+    def watched(model: torch.nn.Module, images: torch.Tensor, threads: int) -> native_runtime.Native:
+        fitted.append(images)
+        return native16(model, images, threads)
+
+    native16 = native_runtime.native16
+    monkeypatch.setattr(native_runtime, "native16", watched)
+    (row,) = bench([word], data="digits")["artefacts"]
+    assert (row["runtime"], row["precision"]) == ("native16", "int16") and row["size_bytes"] > 1000
+    assert torch.equal(fitted[0], calibration(load_task("digits"), 0)) and len(fitted[0]) == 512
+    with pytest.raises(ModelError, match=r"takes images of \(1, 12, 12\) where the data's are \(1, 8, 8\)"):
+        builder = Builder(spec="lenet5_small", input_shape=[1, 12, 12], num_classes=10)
+        save(builder.make(), tmp_path / "other", builder=builder)
+        bench([word_of(f"{tmp_path}/other@native16")], data="digits")
 
 
 def test_one_alone_is_its_own_baseline_and_noise_is_said(root: Path) -> None:
