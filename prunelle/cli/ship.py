@@ -14,7 +14,7 @@ from prunelle.cli.show import command_line, print_json, print_pairs, print_table
 from prunelle.errors import SettingError
 from prunelle.recipes.check import check_model_word, check_out
 from prunelle.recipes.complaint import meant
-from prunelle.ship.names import AUTO, FOREIGN, FORMATS, PRECISIONS, TARGETS
+from prunelle.ship.names import AUTO, FOREIGN, FORMATS, NO_RUNTIME, PRECISIONS, TARGETS
 
 WORDS = tuple(dict.fromkeys(word for words in PRECISIONS.values() for word in words))
 CLAIM = "ship.json"
@@ -112,7 +112,7 @@ def check_words(format: str, int8: bool, precision: str | None, target: str, lay
 
 def plan(model: str, format: str, precision: str | None, as_json: bool) -> None:
     """What a dry run tells."""
-    formats = [name for name in FORMATS if name != "packed"] if format == AUTO else [format]
+    formats = [name for name in FORMATS if name not in NO_RUNTIME] if format == AUTO else [format]
     names = [f"{name} {word}" for name in formats for word in PRECISIONS[name] if precision in (None, word)]
     if format != AUTO and precision is None:
         names = names[:1]

@@ -22,9 +22,8 @@ from prunelle.recipes.check import check_input
 from prunelle.recipes.compare import data_of
 from prunelle.recipes.fitting import images_for
 from prunelle.recipes.measure import LARGEST_BATCH
-from prunelle.recipes.ship import over
-from prunelle.recipes.shipping import timed_images
 from prunelle.report.speed import Speeds, write_speeds
+from prunelle.ship.images import over, timed_images
 from prunelle.ship.names import FITTED
 
 NOISE = "noise, drawn evenly from [0, 1]"

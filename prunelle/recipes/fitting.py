@@ -6,16 +6,8 @@ from torch import Tensor
 
 from prunelle.data.task import Task
 from prunelle.errors import SettingError
-from prunelle.seeds import generator
+from prunelle.ship.images import calibration
 from prunelle.ship.names import FITTED
-
-NUM_CALIBRATION = 512
-
-
-def calibration(task: Task, seed: int) -> Tensor:
-    """(512, C, H, W) training images, unaugmented, drawn from the seed; all where there are fewer."""
-    number = min(NUM_CALIBRATION, len(task.train))
-    return next(iter(task.train.epoch(number, order=generator(seed, "calibration"))))[0]
 
 
 def images_for(what: str, runtime: str, task: Task | None, seed: int) -> Tensor | None:

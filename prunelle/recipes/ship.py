@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from prunelle.errors import RunConflictError, WorkError
 from prunelle.files import make_folder
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import Timing
-from prunelle.measure.rounds import MAX_TURN_CALLS
 from prunelle.models.open import open_model
 from prunelle.models.packed.magic import is_packed
 from prunelle.models.save import is_saved, save, size_bytes
@@ -27,7 +23,8 @@ from prunelle.report.speed import write_speeds
 from prunelle.ship.auto import Decision, fastest
 from prunelle.ship.candidates import Candidate, make, make_all
 from prunelle.ship.eager import eager
-from prunelle.ship.formats import Run, load_format
+from prunelle.ship.formats import load_format
+from prunelle.ship.images import over
 from prunelle.ship.names import AUTO, FOREIGN, PRECISIONS
 from prunelle.ship.shipped import (
     Counts,
@@ -46,7 +43,6 @@ from prunelle.ship.sizes import sizes_of
 EAGER = "eager"
 MOST_PACKED = 1_000_000
 """Nonzero weights; packing them takes some ten seconds."""
-TURN_CALLS = MAX_TURN_CALLS + 1
 
 
 def ship_model(
@@ -111,16 +107,6 @@ def race(asked: Asked, what: Subject, fit: list[Candidate], timing: Mapping[str,
     return fastest(
         {name: over(run, what.images) for name, run in calls.items()}, EAGER, threads=asked.threads, **timing
     )
-
-
-def over(run: Run, images: tuple[Tensor, ...]) -> Callable[[], Tensor]:
-    """A call without arguments that takes the next batch after as many calls as a turn of the timer has.
-
-    Within a turn the batch is the same: the call that is not counted is to find again what the others displaced from
-    the cache, and an engine that skips zero inputs reads other weights for another image.
-    """
-    turns = itertools.chain.from_iterable(itertools.repeat(batch, TURN_CALLS) for batch in itertools.cycle(images))
-    return lambda: run(next(turns))
 
 
 def sizes_before(model: str, what: Subject, staging: Path) -> dict[str, int | None]:

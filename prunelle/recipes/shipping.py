@@ -16,19 +16,16 @@ import torch
 from torch import Tensor
 
 from prunelle.data.find import check_data
-from prunelle.data.task import Task
-from prunelle.errors import DataError, MissingExtraError, ModelError, SettingError
+from prunelle.errors import DataError, MissingExtraError, ModelError
 from prunelle.measure.card import count
 from prunelle.models.names import Shape
 from prunelle.models.open import OpenedModel, outputs
 from prunelle.recipes.compare import data_of
-from prunelle.recipes.fitting import calibration
 from prunelle.recipes.measure import open_with_data
 from prunelle.seeds import generator
 from prunelle.ship.formats import Order
 from prunelle.ship.gate import NOISE, Exam, exam_on, exam_on_noise
-
-NUM_TIMED = 32
+from prunelle.ship.images import calibration, timed_images
 
 
 @dataclass(frozen=True)
@@ -135,25 +132,6 @@ def data_for(asked: Asked, data_dir: str | None) -> tuple[str | None, str]:
     except (DataError, MissingExtraError):
         return None, f"{NOISE} ({recorded}, on which the model was made, is not here)"
     return recorded, ""
-
-
-def timed_images(task: Task | None, shape: Shape, batch: int, seed: int) -> tuple[Tensor, ...]:
-    """The batches that calls are timed on, in turns: of the validation split, else of noise. Engines that skip zeros
-    are as fast as their images allow, so one image would not do."""
-    if task is None:
-        draws = generator(seed, "timed")
-        return tuple(torch.rand(batch, *shape, generator=draws) for _ in range(NUM_TIMED))
-    found: list[Tensor] = []
-    for images, _ in task.val.epoch(batch):
-        if len(images) < batch and not found:
-            raise SettingError(
-                f"--batch {batch}: {task.name} has only {len(images)} images to time; pass a smaller one."
-            )
-        if len(images) == batch:
-            found.append(images)
-        if len(found) == NUM_TIMED:
-            break
-    return tuple(found)
 
 
 def hash_of_state(opened: OpenedModel) -> str:

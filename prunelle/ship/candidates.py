@@ -13,13 +13,11 @@ from prunelle.files import make_folder
 from prunelle.ship.first_line import first_line
 from prunelle.ship.formats import Order, Run, load_format, open_format
 from prunelle.ship.gate import LIMITS, Exam, Parity, hold, smaller
-from prunelle.ship.names import FORMATS, PRECISIONS
+from prunelle.ship.names import FORMATS, NO_RUNTIME, PRECISIONS
 from prunelle.ship.shipped import list_files, running_bytes
 
-SMALL = ("packed", "int8")
+SMALL = ("packed", "packed-native", "int8")
 """What is asked for to be small; it is refused where it is not."""
-SLOW = ("packed",)
-"""Formats that are no runtime: small on disk, run by PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def make_all(
 
     precision: only this one; None takes all.
     """
-    for name in (one for one in FORMATS if one not in SLOW):
+    for name in (one for one in FORMATS if one not in NO_RUNTIME):
         for own in PRECISIONS[name]:
             if precision not in (None, own):
                 continue

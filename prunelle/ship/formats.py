@@ -153,10 +153,36 @@ def _open_packed(folder: Path, precision: str, threads: int, trust: bool) -> Run
     from prunelle.models.open import open_model
     from prunelle.ship.eager import eager
 
+    return eager(open_model(str(packed_in(folder)), trust=trust).model, torch.empty(0), threads)
+
+
+def _open_packed_native(folder: Path, precision: str, threads: int, trust: bool) -> Run:
+    """The packed file, compiled here: its weights are numbers, and the code is ours, so it needs no trust."""
+    return compile_packed(folder, trust=trust)
+
+
+def compile_packed(folder: Path, trust: bool = False, trials: bool = True) -> Run:
+    """The native library of a packed file. trials: as in `native.build_native`. Raises CorruptFileError and as it."""
+    import torch
+
+    from prunelle.models.open import open_model
+    from prunelle.ship.native_runtime import built
+
+    opened = open_model(str(packed_in(folder)), trust=trust)
+    if opened.input_shape is None:
+        raise CorruptFileError(f"{folder}: does not say what images it takes; ship it anew.")
+    blank = torch.zeros(1, *opened.input_shape)
+    # Layers that read the image skip its background: in raw images most often 0.
+    image = opened.preprocessing(blank) if opened.preprocessing else blank
+    return built(opened.model, image, "fp32", trials)
+
+
+def packed_in(folder: Path) -> Path:
+    """The one packed file of a folder. Raises CorruptFileError."""
     files = sorted(folder.glob("model.*"))
     if len(files) != 1:
         raise CorruptFileError(f"{folder}: holds {len(files)} packed files, must hold one; ship it anew.")
-    return eager(open_model(str(files[0]), trust=trust).model, torch.empty(0), threads)
+    return files[0]
 
 
 TABLE = {
@@ -165,4 +191,5 @@ TABLE = {
     "openvino": Format(_write_openvino, _open_openvino, "openvino", (".xml", ".bin"), ("openvino",)),
     "pt2": Format(_write_pt2, _open_pt2, "pt2", (".pt2",)),
     "packed": Format(_write_packed, _open_packed, "eager", (".prn",)),
+    "packed-native": Format(_write_packed, _open_packed_native, "native", (".prn",)),
 }

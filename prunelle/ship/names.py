@@ -6,7 +6,7 @@ RUNTIMES = ("eager", "compile", "onnxruntime", "openvino", "native", "native16")
 FITTED = ("native16",)
 """Runtimes that are fitted to images: they need data."""
 
-FORMATS = ("native", "onnx", "openvino", "pt2", "packed")
+FORMATS = ("native", "onnx", "openvino", "pt2", "packed", "packed-native")
 """In which a model can be shipped; the word auto means the fastest of them."""
 
 AUTO = "auto"
@@ -17,6 +17,7 @@ PRECISIONS = {
     "openvino": ("fp32", "bf16", "int8"),
     "pt2": ("fp32",),
     "packed": ("fp32",),
+    "packed-native": ("fp32",),
 }
 """What each format computes in; the first is its default."""
 
@@ -25,6 +26,9 @@ TARGETS = ("native", "x86-64-v3", "aarch64-linux", "wasm32-wasi")
 
 FOREIGN = ("aarch64-linux", "wasm32-wasi")
 """Targets whose libraries do not run on the machine that makes them."""
+
+NO_RUNTIME = ("packed", "packed-native")
+"""Formats that are no runtime of their own: small on disk, run by PyTorch or as a native library built from them."""
 
 CODE = ("native", "pt2")
 """Formats that are code: whoever opens one runs what it holds."""

@@ -34,7 +34,8 @@ def native16(model: nn.Module, example: Tensor, threads: int) -> Native:
     return run
 
 
-def built(model: nn.Module, example: Tensor, precision: str) -> Native:
+def built(model: nn.Module, example: Tensor, precision: str, trials: bool = True) -> Native:
     with tempfile.TemporaryDirectory() as folder:
-        build_native(model, example, folder, precision=precision, calibration=example if precision != "fp32" else None)
+        fitted = example if precision != "fp32" else None
+        build_native(model, example, folder, precision=precision, calibration=fitted, trials=trials)
         return load_native(folder)

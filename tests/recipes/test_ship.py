@@ -21,10 +21,11 @@ from prunelle.measure.latency import Timing
 from prunelle.models.save import Builder, save
 from prunelle.recipes import measure
 from prunelle.recipes.ship import ship_model
-from prunelle.recipes.shipping import Asked, subject, timed_images
+from prunelle.recipes.shipping import Asked, subject
 from prunelle.recipes.staged import alive, staged
 from prunelle.ship import auto, formats
 from prunelle.ship.formats import Format
+from prunelle.ship.images import timed_images
 from prunelle.ship.shipped import is_shipped, open_shipped
 
 pytest.importorskip("sklearn", reason="needs prunelle[demo]")

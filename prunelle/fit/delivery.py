@@ -1,0 +1,193 @@
+"""A candidate as a file: written, opened again, held to its network, run on the validation split, timed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunelle.data.task import Split, Task
+from prunelle.errors import LimitError, MissingExtraError, PrunelleError, WorkError
+from prunelle.files import make_folder
+from prunelle.fit.candidates import Candidate
+from prunelle.fit.entry import Entry
+from prunelle.fit.networks import Brought
+from prunelle.measure.card import count
+from prunelle.measure.environment import environment
+from prunelle.measure.latency import Timing, time_interleaved
+from prunelle.ship.candidates import SMALL, check_installed
+from prunelle.ship.first_line import first_line
+from prunelle.ship.formats import Order, Run, compile_packed, load_format, open_format
+from prunelle.ship.gate import Parity, answers, exam_on, judge, smaller
+from prunelle.ship.images import over
+from prunelle.ship.shipped import Counts, Held, Shipped, list_files, running_bytes, write_shipped
+
+LOOK = {"min_seconds": 0.5, "min_samples": 300}
+RESULT = {"min_seconds": 5.0, "min_samples": 1000}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What files are measured against. reference: the dense network in the reference runtime; images: batches of one,
+    taken in turns; calibration: (N, C, H, W) training images; dense_scores: (N,) the dense network's on val;
+    dense_bytes: of its weights as safetensors. words: of ship.json: the model, and the data or None."""
+
+    task: Task
+    reference: Run
+    images: tuple[Tensor, ...]
+    calibration: Tensor
+    dense_scores: Tensor
+    dense_bytes: int
+    model: str
+    data: str | None
+    effort: Mapping[str, Any] = field(default_factory=lambda: LOOK)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file that passed the gate. outputs: (N, classes) of the split it was judged on."""
+
+    run: Run
+    parity: Parity
+    outputs: Tensor
+    targets: Tensor
+    size_bytes: int
+
+
+def deliver(candidate: Candidate, network: Brought, bench: Bench, folder: Path, final: bool = False) -> Entry:
+    """Make the file of a candidate in `folder`, with ship.json, and measure it; what goes wrong is told in the entry.
+
+    final: choose a native library's kernels by timing, and take times for as long as a result needs.
+    """
+    begun = monotonic()
+    try:
+        made = make(candidate, network, bench, folder, bench.task.val, final)
+        timing = timed(made.run, bench, RESULT if final else bench.effort)
+    except MissingExtraError as error:
+        return Entry(candidate, "absent", str(error))
+    except PrunelleError as error:
+        status = "refused" if isinstance(error, LimitError) else "failed"
+        return Entry(candidate, status, str(error), seconds=monotonic() - begun)
+    card = count(candidate.name, network.model, bench.task.input_shape)
+    write_shipped(described(candidate, network, bench, folder, made, card), folder)
+    scores = bench.task.metric(made.outputs, made.targets).double()
+    lost = bench.dense_scores - scores
+    assert timing.ratio and timing.ratio_low and timing.ratio_high
+    return Entry(
+        candidate,
+        "fit",
+        runtime=load_format(candidate.format).runtime,
+        size_bytes=made.size_bytes,
+        median_ms=timing.median_ms,
+        p95_ms=timing.p95_ms,
+        share=1 / timing.ratio,
+        share_low=1 / timing.ratio_high,
+        share_high=1 / timing.ratio_low,
+        val_top1=float(scores.mean()),
+        drop=100 * float(lost.mean()),
+        drop_error=100 * float(lost.std(correction=0)) / math.sqrt(len(lost)),
+        params=card.params,
+        nnz=card.nnz,
+        num_samples=timing.num_samples,
+        final=final,
+        seconds=monotonic() - begun,
+    )
+
+
+def make(candidate: Candidate, network: Brought, bench: Bench, folder: Path, split: Split, trials: bool) -> Made:
+    """Write, open, and hold to the network on `split`. Raises LimitError, MissingExtraError, WorkError and what
+    writing raises."""
+    what, precision = candidate.name, candidate.precision
+    check_installed(candidate.format)
+    make_folder(folder)
+    exam = exam_on(network.model, split, bench.task.metric, "validation split")
+    try:
+        load_format(candidate.format).write(order_of(candidate, network, bench, trials), folder)
+        size = running_bytes(list_files(folder, candidate.format))
+        run = opened(candidate, folder, trials)
+        outputs = answers(what, run, exam)
+        parity = judge(what, outputs, exam, precision)
+    except PrunelleError:
+        raise
+    except Exception as error:  # another library's, of any class
+        raise WorkError(f"{what}: could not be made ({first_line(error)}); another file is taken.") from error
+    if candidate.format in SMALL or precision in SMALL:
+        smaller(what, size, bench.dense_bytes)
+    assert exam.targets is not None
+    return Made(run, parity, outputs, exam.targets, size)
+
+
+def opened(candidate: Candidate, folder: Path, trials: bool) -> Run:
+    """What stands in `folder`, ready to run."""
+    if candidate.format == "packed-native" and not trials:
+        return compile_packed(folder, trust=True, trials=False)
+    return open_format(candidate.format, folder, candidate.precision, 1, trust=True)
+
+
+def order_of(candidate: Candidate, network: Brought, bench: Bench, trials: bool) -> Order:
+    task = bench.task
+    about = {"builder": network.builder, "cuts": network.cuts, "class_names": task.class_names}
+    return Order(
+        network.model,
+        bench.calibration[:1],
+        candidate.precision,
+        bench.calibration,
+        "native",
+        task.preprocessing,
+        about,
+        trials,
+    )
+
+
+def timed(run: Run, bench: Bench, effort: Mapping[str, Any]) -> Timing:
+    """One image, one thread, in turns with the reference."""
+    calls: list[Callable[[], Tensor]] = [over(bench.reference, bench.images), over(run, bench.images)]
+    return time_interleaved(calls, **effort)[1]
+
+
+def described(candidate: Candidate, network: Brought, bench: Bench, folder: Path, made: Made, card: Any) -> Shipped:
+    """ship.json of a candidate's folder."""
+    task = bench.task
+    return Shipped(
+        format=candidate.format,
+        precision=candidate.precision,
+        runtime=load_format(candidate.format).runtime,
+        model=bench.model,
+        source_sha256=network.sha256,
+        input_shape=list(task.input_shape),
+        num_classes=task.num_classes,
+        preprocessing=task.preprocessing.to_json(),
+        class_names=list(task.class_names),
+        data=bench.data,
+        files=list_files(folder, candidate.format),
+        sizes_bytes={"dense_safetensors": bench.dense_bytes, "shipped": made.size_bytes},
+        parity=Held(**made.parity.to_json()),
+        counts=Counts(
+            params=card.params, nnz=card.nnz, sparsity=card.sparsity, macs=card.macs, macs_nonzero=card.macs_nonzero
+        ),
+        asked={"fit": candidate.to_json()},
+        environment=environment(),
+    )
+
+
+def told_on_test(candidate: Candidate, network: Brought, bench: Bench, folder: Path) -> tuple[Made, nn.Module]:
+    """The file that stands in `folder`, on the test split: read once, for what is shipped. Raises as `make`."""
+    exam = exam_on(network.model, bench.task.test, bench.task.metric, "test split")
+    run = opened(candidate, folder, trials=True)
+    outputs = answers(candidate.name, run, exam)
+    parity = judge(candidate.name, outputs, exam, candidate.precision)
+    assert exam.targets is not None
+    size = running_bytes(list_files(folder, candidate.format))
+    return replace(Made(run, parity, outputs, exam.targets, size)), network.model
+
+
+def scores_of(model: nn.Module, split: Split, task: Task) -> Tensor:
+    """(N,) the metric of each example."""
+    with torch.inference_mode():
+        return torch.cat([task.metric(model(x), y).double() for x, y in split.epoch(100)])

@@ -1,0 +1,282 @@
+"""A budget in, the best file out: the search itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+
+from prunelle.data.task import Task
+from prunelle.errors import PrunelleError, SettingError, WorkError
+from prunelle.fit.budget import Budget, best, front, nearest
+from prunelle.fit.candidates import Candidate
+from prunelle.fit.delivery import Bench, Made, deliver, scores_of, told_on_test
+from prunelle.fit.entry import Entry
+from prunelle.fit.folder import Folder
+from prunelle.fit.networks import Brought, Networks
+from prunelle.fit.outcome import Outcome, Place
+from prunelle.fit.pages import write_pages
+from prunelle.fit.pilot import pilot, training
+from prunelle.fit.search import SMALL, Setup, Tuning, next_candidate, plan_tuning
+from prunelle.measure.accuracy import Evaluation, evaluate, flips
+from prunelle.measure.environment import environment
+from prunelle.ship.formats import load_format
+from prunelle.ship.images import calibration, timed_images
+from prunelle.ship.names import FORMATS, PRECISIONS
+from prunelle.ship.runtimes import load_runtime
+from prunelle.ship.shipped import Held, read_shipped, write_shipped
+from prunelle.ship.sizes import dense_bytes
+
+MOST_FINALS = 6
+"""Files that may be made anew for the last measurement before the best of them is taken as it is."""
+RUNTIMES = ("native", "onnx", "openvino", "packed-native", "packed")
+
+
+@dataclass(frozen=True)
+class News:
+    """What a search is doing. best: the best file so far, None at first. left: seconds."""
+
+    doing: str
+    best: Entry | None
+    left: float
+
+
+Watch = Callable[[News], None]
+
+
+class Search:
+    """One search: what it was told and where it stands. Final."""
+
+    def __init__(self, brought: Brought, task: Task, budget: Budget, place: Place, watch: Watch) -> None:
+        self.brought, self.task, self.budget, self.place, self.watch = brought, task, budget, place, watch
+        self.folder = Folder(place.out)
+        self.begun = monotonic()
+        self.before = float(self.folder.notes().get("spent", 0.0))
+        self.reference_word = reference_word()
+        self.tell("looking at the dense network")
+        self.bench = self.make_bench()
+        self.setup, self.networks = self.make_setup()
+
+    def make_bench(self) -> Bench:
+        """The dense network, measured: all others are held against it."""
+        task, model, seed = self.task, self.brought.model.eval(), self.place.seed
+        images = timed_images(task, task.input_shape, 1, seed)
+        return Bench(
+            task=task,
+            reference=load_runtime(self.reference_word)(model, images[0], 1),
+            images=images,
+            calibration=calibration(task, seed),
+            dense_scores=scores_of(model, task.val, task),
+            dense_bytes=dense_bytes(model, self.folder.work("dense")),
+            model=self.place.model,
+            data=self.place.data,
+        )
+
+    def make_setup(self) -> tuple[Setup, Networks]:
+        notes = self.folder.notes()
+        if "epoch_seconds" not in notes:
+            self.tell("timing a few updates")
+            found = pilot(self.brought, self.task, self.place.threads)
+            self.folder.note(epoch_seconds=found.epoch_seconds, precision=found.precision)
+            notes = self.folder.notes()
+        files = shippable(self.place.formats, self.brought.builder is not None)
+        setup = Setup(self.budget, files, 60 * self.place.minutes, notes["epoch_seconds"])
+        settings = training(self.brought, self.task, notes["precision"])
+        return setup, Networks(self.brought, self.task, self.place.out, settings, self.place.seed)
+
+    @property
+    def spent(self) -> float:
+        """Seconds, those of earlier starts too."""
+        return self.before + monotonic() - self.begun
+
+    def tell(self, doing: str) -> None:
+        known = self.folder.entries()
+        self.watch(News(doing, best(self.budget, known.values()), max(0.0, 60 * self.place.minutes - self.spent)))
+
+    def run(self) -> Entry:
+        """Try candidates until nothing is left to try or no time; then measure the best of them as results are."""
+        if self.place.candidate is not None:
+            return self.final(self.place.candidate)
+        tuning = None
+        if "tuning" in (notes := self.folder.notes()):
+            tuning = Tuning.from_json(notes["tuning"])
+        while True:
+            known = self.folder.entries()
+            one = next_candidate(self.setup, known, self.spent, tuning)
+            if one is None and tuning is None:
+                tuning = plan_tuning(self.setup, known, self.setup.seconds - self.spent)
+                self.folder.note(tuning=tuning.to_json())
+                continue
+            if one is None:
+                return self.settle()
+            self.tell(one.name)
+            self.add(self.attempt(one, final=False))
+
+    def attempt(self, one: Candidate, final: bool) -> tuple[Entry, Path]:
+        """Make and measure a candidate; whatever goes wrong in it is its own."""
+        work = self.folder.work(one.id)
+        try:
+            network = self.networks.finished(self.networks.make(one.cuts, one.epochs), one.values, one.bits)
+        except PrunelleError as error:
+            return Entry(one, "failed", str(error), final=final), work
+        entry = deliver(one, network, self.bench, work, final)
+        return dataclasses.replace(entry, final=final), work
+
+    def add(self, found: tuple[Entry, Path]) -> None:
+        self.folder.add(*found)
+        self.folder.point(self.budget)
+        self.folder.note(spent=self.spent)
+
+    def settle(self) -> Entry:
+        """The best, once it was measured as a result is. Raises WorkError where nothing is fit to be shipped."""
+        for _ in range(MOST_FINALS):
+            known = self.folder.entries()
+            chosen = best(self.budget, known.values())
+            if chosen is None:
+                reasons = "; ".join(dict.fromkeys(one.why.rstrip(".") for one in known.values()))
+                raise WorkError(f"{self.place.model}: no file passed the gate ({reasons}); nothing can be shipped.")
+            if chosen.final:
+                return chosen
+            self.final(chosen.candidate)
+        finals = [one for one in self.folder.entries().values() if one.final]
+        found = best(self.budget, finals)
+        assert found is not None
+        return found
+
+    def final(self, one: Candidate) -> Entry:
+        self.tell(f"measuring {one.name}")
+        entry, work = self.attempt(one, final=True)
+        self.add((entry, work))
+        if self.place.candidate is not None and not entry.fit:
+            raise WorkError(f"{one.name}: {entry.why}")
+        return entry
+
+    def outcome(self, chosen: Entry) -> Outcome:
+        """Read the test split, once, for what is shipped."""
+        self.tell("reading the test split")
+        one = chosen.candidate
+        network = self.networks.finished(self.networks.make(one.cuts, one.epochs), one.values, one.bits)
+        place = self.folder.place(chosen)
+        made, _ = told_on_test(one, network, self.bench, place)
+        self.rewrite(made, place)
+        dense = evaluate(self.brought.model, self.task.test, self.task.loss, self.task.metric)
+        after = evaluation(made, self.task)
+        known = self.folder.entries()
+        drop = 100 * (dense.top1 - after.top1)
+        return Outcome(
+            budget=self.budget,
+            chosen=chosen,
+            met=self.budget.met(dataclasses.replace(chosen, drop=drop)),
+            folder=self.place.out / "best",
+            entries=tuple(sorted(known.values(), key=self.budget.rank)),
+            nearest=nearest(self.budget, known.values()),
+            top1=after.top1,
+            top1_dense=dense.top1,
+            test_drop=drop,
+            num_test=len(after.scores),
+            per_class=flips(dense, after, self.task.class_names) if dense.predictions.numel() else [],
+            reference=self.reference_word,
+            reference_ms=chosen.median_ms / chosen.share,
+            spent=self.spent,
+        )
+
+    def rewrite(self, made: Made, place: Path) -> None:
+        """ship.json says how the file did on the test split."""
+        found = read_shipped(place)
+        write_shipped(found.model_copy(update={"parity": Held(**made.parity.to_json())}), place)
+
+
+def evaluation(made: Made, task: Task) -> Evaluation:
+    """What the file got right."""
+    scores = task.metric(made.outputs, made.targets)
+    loss = float(task.loss(made.outputs, made.targets))
+    return Evaluation(float(scores.double().mean()), loss, scores, made.outputs.argmax(1), made.targets)
+
+
+def reference_word() -> str:
+    """The runtime that shares of time refer to."""
+    return "onnxruntime" if all(find_spec(name) for name in load_format("onnx").packages) else "eager"
+
+
+def shippable(formats: tuple[str, ...] | None, packable: bool) -> tuple[tuple[str, str], ...]:
+    """(format, precision) of all that may be shipped and are installed. packable: whether a packed file could be opened
+    again without the user's own module. Raises SettingError for a format that is none, or when none is left."""
+    for name in formats or ():
+        if name not in FORMATS:
+            raise SettingError(f"--runtimes {name}: is no format; the words are {', '.join(FORMATS)}.")
+    installed = [
+        name
+        for name in formats or RUNTIMES
+        if all(find_spec(package) for package in load_format(name).packages) and (packable or name not in SMALL)
+    ]
+    if not installed:
+        raise SettingError("runtimes: none of those asked for is installed or fits; name others.")
+    return tuple((name, precision) for name in installed for precision in PRECISIONS[name])
+
+
+def search(
+    brought: Brought, task: Task, budget: Budget, place: Place, watch: Watch = lambda news: None
+) -> dict[str, Any]:
+    """Find the best file, and write result.json, rows and the page; a second start finds it done.
+
+    Returns what result.json holds. Raises SettingError, WorkError, RunConflictError, BusyError, DiskError,
+    MissingExtraError where the page cannot be written.
+    """
+    folder, threads = Folder(place.out), torch.get_num_threads()
+    torch.set_num_threads(place.threads)
+    try:
+        with folder.held(asked(brought, task, budget, place)):
+            if (found := folder.result) is None:
+                one = Search(brought, task, budget, place, watch)
+                outcome = one.outcome(one.run())
+                write_pages(outcome, place)
+                found = told(outcome, place)
+                folder.finish(found)
+            return found
+    finally:
+        torch.set_num_threads(threads)
+
+
+def asked(brought: Brought, task: Task, budget: Budget, place: Place) -> dict[str, Any]:
+    """What makes a search another one."""
+    return {
+        "network": brought.sha256,
+        "data": task.fingerprint,
+        "budget": dataclasses.asdict(budget),
+        "formats": None if place.formats is None else list(place.formats),
+        "seed": place.seed,
+        "candidate": None if place.candidate is None else place.candidate.to_json(),
+    }
+
+
+def told(outcome: Outcome, place: Place) -> dict[str, Any]:
+    """result.json: plain values."""
+    chosen = outcome.chosen
+    return {
+        "met": outcome.met,
+        "missed": outcome.missed,
+        "model": place.model,
+        "data": place.data,
+        "budget": dataclasses.asdict(outcome.budget),
+        "chosen": {**chosen.to_json(), "name": chosen.name},
+        "folder": str(outcome.folder),
+        "test": {
+            "top1": outcome.top1,
+            "top1_dense": outcome.top1_dense,
+            "drop": outcome.test_drop,
+            "num_test": outcome.num_test,
+            "per_class": outcome.per_class,
+        },
+        "nearest": {limit: {**one.to_json(), "name": one.name} for limit, one in outcome.nearest.items()},
+        "front": [one.name for one in front(outcome.entries)],
+        "num_tried": len(outcome.entries),
+        "reference": {"runtime": outcome.reference, "ms": outcome.reference_ms},
+        "minutes": outcome.spent / 60,
+        "environment": environment(),
+    }
