@@ -28,7 +28,7 @@ from prunelle.ship.gate import Parity, answers, exam_on, judge, smaller
 from prunelle.ship.images import over
 from prunelle.ship.shipped import Counts, Held, Shipped, list_files, running_bytes, write_shipped
 
-LOOK = {"min_seconds": 0.5, "min_samples": 300}
+LOOK = {"min_seconds": 0.2, "min_samples": 200}
 RESULT = {"min_seconds": 5.0, "min_samples": 1000}
 
 

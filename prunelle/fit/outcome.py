@@ -15,7 +15,8 @@ from prunelle.fit.entry import Entry
 @dataclass(frozen=True)
 class Place:
     """Where and how a search runs. minutes: all of it; formats: that may be shipped, None takes all installed; threads:
-    of trainings; model, data: the words that named them, for what is written. candidate: only this one."""
+    of trainings; model, data: the words that named them, for what is written; words: further ones of the command, such
+    as --weights FILE, that make it this network and these splits. candidate: only this one."""
 
     out: Path
     minutes: float = 20.0
@@ -25,6 +26,7 @@ class Place:
     model: str = "model"
     data: str | None = None
     candidate: Candidate | None = None
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

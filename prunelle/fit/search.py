@@ -17,8 +17,12 @@ from prunelle.fit.budget import Budget, best
 from prunelle.fit.candidates import ZEROS, Candidate, Cut, cuts_to_try
 from prunelle.fit.entry import Entry
 
-LOOKS_SHARE = 0.45
-"""Of the time, after which no further cut is looked at in one shot."""
+DENSE_SHARE, LOOKS_SHARE = 0.25, 0.45
+"""Of the time, after which no further file of the dense network is made, and no further cut looked at in one shot."""
+FIRST = ("native int16", "onnx int8", "openvino int8", "native fp32", "onnx fp32", "openvino bf16")
+"""Files that are most often the fastest, in this order; others come after them."""
+LEAST = 2
+"""Files of the dense network, and cuts, that are looked at however short the time is."""
 USED_SHARE = 0.9
 """Of the time that is left, how much trainings may be planned for."""
 MOST_LINES = 4
@@ -61,13 +65,14 @@ class Tuning:
     epochs: int
 
     def rungs(self) -> list[tuple[int, tuple[int, ...]]]:
-        """(lines that are still in, their trainings so far), rung by rung; at least two rungs.
+        """(lines that are still in, their trainings so far), rung by rung.
 
         >>> Tuning((Line((), ()),) * 4, 1).rungs()
         [(4, (1,)), (2, (1, 2)), (1, (1, 2, 4))]
         """
         found: list[tuple[int, tuple[int, ...]]] = []
-        num, trainings = len(self.lines), (self.epochs,)
+        num = len(self.lines)
+        trainings: tuple[int, ...] = (self.epochs,)
         while num:
             found.append((num, trainings))
             if num == 1:
@@ -98,9 +103,11 @@ class Setup:
 def dense_candidates(setup: Setup) -> list[Candidate]:
     """The dense network in all files, and with shared values and 4 bits where size counts."""
     found = [Candidate((), (), name, precision) for name, precision in setup.files if name not in SMALL]
+    found.sort(key=lambda one: FIRST.index(one.file) if one.file in FIRST else len(FIRST))
     if small := small_of(setup):
         found += [Candidate((), (), small, "fp32", values) for values in VALUES]
         found += [Candidate((), (), small, "fp32", bits=4)]
+        found[LEAST:LEAST] = [found.pop(-3)]
     return found
 
 
@@ -222,15 +229,19 @@ def next_candidate(setup: Setup, known: Mapping[str, Entry], spent: float, tunin
 
     A rung whose trainings do not fit into the time that is left is not begun.
     """
-    for one in dense_candidates(setup):
-        if one.id not in known:
+    for number, one in enumerate(dense_candidates(setup)):
+        if one.id not in known and (number < LEAST or spent < DENSE_SHARE * setup.seconds):
             return one
     if enough(setup.budget, known):
         return None
     if tuning is None:
-        if spent >= LOOKS_SHARE * setup.seconds:
-            return None
-        return next((one for one in looks(setup, known) if one.id not in known), None)
+        seen = len({one.candidate.cuts for one in known.values() if one.candidate.cuts})
+        late = spent >= LOOKS_SHARE * setup.seconds
+        for one in looks(setup, known):
+            if one.id not in known:
+                begun = any(k.candidate.cuts == one.cuts for k in known.values())
+                return one if begun or seen < LEAST or not late else None
+        return None
     for one in tuned(tuning, setup, known):
         if one.id not in known:
             begun = any(k.candidate.cuts == one.cuts and k.candidate.epochs == one.epochs for k in known.values())
