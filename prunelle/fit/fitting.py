@@ -82,7 +82,7 @@ class Search:
         notes = self.folder.notes()
         if "epoch_seconds" not in notes:
             self.tell("timing a few updates")
-            found = pilot(self.brought, self.task, self.place.threads)
+            found = pilot(self.brought, self.task)
             self.folder.note(epoch_seconds=found.epoch_seconds, precision=found.precision)
             notes = self.folder.notes()
         files = shippable(self.place.formats, self.brought.builder is not None)

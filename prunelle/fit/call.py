@@ -1,0 +1,78 @@
+"""`prunelle.fit(...)`: a module and a Task of your own in, the best file under a budget out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from prunelle.data.task import Task
+from prunelle.engines.local import num_cores
+from prunelle.errors import ModelError, SettingError
+from prunelle.fit.budget import Budget
+from prunelle.fit.fitting import Watch, search
+from prunelle.fit.networks import Brought
+from prunelle.fit.outcome import Place
+from prunelle.graph.cuts import Cuts
+from prunelle.models.open import outputs
+from prunelle.models.save import Builder
+from prunelle.ship.shipped import open_shipped
+from prunelle.train.identity import weights_hash
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """met: whether the file keeps every limit, its drop on the test split. folder: of the file, with ship.json.
+    report: the page. result: all figures, as result.json holds them."""
+
+    met: bool
+    folder: Path
+    report: Path
+    result: dict[str, Any]
+
+    def load(self, threads: int = 1) -> Callable[[Tensor], Tensor]:
+        """The file, opened: images (B, C, H, W) float32 to outputs (B, outputs)."""
+        return open_shipped(self.folder, threads, trust=True)[0]
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    *,
+    out: str | Path,
+    max_ms: float | None = None,
+    max_ratio: float | None = None,
+    max_kb: float | None = None,
+    max_drop: float | None = None,
+    minutes: float = 20.0,
+    runtimes: tuple[str, ...] | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    builder: Builder | None = None,
+    watch: Watch = lambda news: None,
+) -> Fitted:
+    """Search for the most accurate file of `model` within the budget, for at most about `minutes`; see fit/search.py.
+
+    model: trained, on the CPU; it stays as it was. task: its splits, loss and metric (see data.task.Task.from_loaders):
+    choices are made on val, test is read once. The metric's mean is what "accuracy" means; a point is a hundredth of
+    it, larger is better. max_ms, max_ratio, max_kb, max_drop: see fit.budget.Budget; at least one. out: a folder;
+    started again with the same arguments it goes on where it stood. runtimes: formats that may be shipped; None takes
+    all installed. threads: of trainings, None takes all cores. builder: how to make the module without you; without one
+    no packed file is made. watch: is told what is being tried.
+    Raises SettingError, ModelError, WorkError where nothing can be shipped, RunConflictError, BusyError, DiskError.
+    """
+    if not minutes > 0:
+        raise SettingError(f"fit: minutes is {minutes}, must be above 0.")
+    outputs(model, type(model).__name__, task.input_shape)
+    if any(value.device.type != "cpu" for value in model.state_dict().values()):
+        raise ModelError(f"fit: {type(model).__name__} is not on the CPU; pass model.cpu().")
+    brought = Brought(model, builder, Cuts(), weights_hash(model))
+    cores = num_cores()
+    if threads is not None and not 1 <= threads <= cores:
+        raise SettingError(f"fit: threads is {threads}, must be 1 to {cores}, the cores of this machine.")
+    place = Place(Path(out), minutes, runtimes, threads or cores, seed, type(model).__name__, task.name)
+    result = search(brought, task, Budget(max_ms, max_ratio, max_kb, max_drop), place, watch)
+    return Fitted(result["met"], place.out / "best", place.out / "report.html", result)
