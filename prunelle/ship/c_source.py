@@ -33,6 +33,7 @@ from prunelle.ship.c.ops import (
     Softmax,
     VectorEach,
 )
+from prunelle.ship.c.pairs import fuse_pools
 from prunelle.ship.c.prelude import prelude
 from prunelle.ship.c.taps import Expand, Placed, TapConv, Windows, place_taps
 from prunelle.ship.c.writer import FP32, INT16, Numbers, Writer
@@ -114,6 +115,7 @@ def plan_program(
             read |= set(range(op.out.first, op.out.first + op.out.count))
     if scales is not None:
         ops = in_fixed_point(ops, scales)
+    ops = fuse_pools(program, ops, read, registers)
     size = place_buffers_(program, ops, vector_bytes)
     return Plan(program, ops, read, vector_bytes, registers, size * vector_bytes, numbers, scales)
 
@@ -189,6 +191,17 @@ static inline UNUSED number to_number(float x, float scale) {
   x *= scale;
   x = x > 32767.f ? 32767.f : x < -32767.f ? -32767.f : x;
   return (number)(x + (x < 0 ? -.5f : .5f));
+}
+typedef int16_t vhalf __attribute__((vector_size(BYTES / 2)));
+static inline UNUSED vhalf to_numbers(vf x, float scale) {
+  x = clampf_(x * scale, -32767.f, 32767.f);
+  x += eitherf(spreadf(-.5f), spreadf(.5f), (vi)(x < (vf){0}));
+  return __builtin_convertvector(__builtin_convertvector(x, vi), vhalf);
+}
+static inline UNUSED vf to_floats(const number *from) {
+  vhalf r;
+  memcpy(&r, from, sizeof r);
+  return __builtin_convertvector(r, vf);
 }
 """
 

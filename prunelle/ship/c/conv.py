@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunelle.ship.c.layout import Layout, valid_lanes
+from prunelle.ship.c.pairs import all_rows, pair_lines, unit_of
 from prunelle.ship.c.rows import mask_table
 from prunelle.ship.c.steps import FIELDS, Written, struct, write_map_steps
 from prunelle.ship.c.taps import TapConv
@@ -39,10 +40,10 @@ class Shape:
 
 def shapes(op: TapConv, registers: int) -> list[Shape]:
     """The variants worth timing, the likeliest first."""
-    layout = op.out.layout
+    layout = op.sums
     first, last = op.first_column, op.first_column + op.num_columns - 1
     sets = 2 if first < 0 < last else 1
-    unit = layout.vecs if first or last else 1
+    unit = unit_of(layout, op.out.layout) if op.inner else layout.vecs if first or last else 1
     found = []
     for block in (1, 2, 4):
         room = registers // (sets * block)
@@ -81,12 +82,12 @@ def weight_table(writer: Writer, weights: np.ndarray) -> str:
 
 
 def calls(writer: Writer, op: TapConv, shape: Shape, made: Written, fields: str) -> str:
-    layout, total = op.out.layout, op.out.layout.num_vectors
+    total = op.sums.num_vectors
     whole, rest = divmod(total, shape.tile)
     lines = [f"static const conv_table t = {fields};"]
     for tile, at, times in ((shape.tile, 0, whole), (rest, whole * shape.tile, 1)):
         if tile and times:
-            name = kernel(writer, op, Shape(tile, shape.block), made, layout)
+            name = kernel(writer, op, Shape(tile, shape.block), made)
             lines.append(f"{name}(ws, &t, {at}, {times});")
     return "\n".join(lines)
 
@@ -105,15 +106,17 @@ def listing(writer: Writer, op: TapConv, live: list[int], block: int) -> tuple[n
     numbers = np.unique(entries[:, 1])
     at = np.array([writer.place(int(n)) for n in numbers], dtype=np.int64)
     places = at[np.searchsorted(numbers, entries[:, 1])] if len(entries) else entries[:, 1]
-    return counts, places + entries[:, 2] * op.out.layout.vecs, weights.reshape(-1)
+    return counts, places + entries[:, 2] * op.sums.vecs, weights.reshape(-1)
 
 
-def kernel(writer: Writer, op: TapConv, shape: Shape, made: Written, layout: Layout) -> str:
+def kernel(writer: Writer, op: TapConv, shape: Shape, made: Written) -> str:
     """Write the kernel for this shape, these columns and steps; gives its name."""
+    layout, out = op.sums, op.out.layout
     first, num = op.first_column, op.num_columns
     moved = first != 0 or num > 1
     where = f"_v{layout.vecs}_s{layout.span}_l{-first}_r{num + first - 1}" if moved else ""
-    masked = "" if layout.full else f"_{layout.height}x{layout.width}"
+    masked = "" if layout.full and not op.inner else f"_{layout.height}x{layout.width}"
+    masked += f"_largest_{out.height}x{out.width}" if op.inner else ""
     name = f"conv_{shape.tile}_{shape.block}{where}{made.name}{masked}"
     if name in writer.functions:
         return name
@@ -128,7 +131,7 @@ def kernel(writer: Writer, op: TapConv, shape: Shape, made: Written, layout: Lay
     ]
     body += ["      " + line for line in sums(layout, shape, first, num)]
     for slot in range(block):
-        body += ["      " + line for line in finish(writer, layout, shape, slot, made)]
+        body += ["      " + line for line in finish(writer, op, shape, slot, made)]
     body += ["    }", "  }", "}", ""]
     return writer.function(name, "\n".join(body))
 
@@ -210,20 +213,42 @@ def move_left(row: list[str], layout: Layout) -> list[str]:
     return lines
 
 
-def finish(writer: Writer, layout: Layout, shape: Shape, slot: int, made: Written) -> list[str]:
+def finish(writer: Writer, op: TapConv, shape: Shape, slot: int, made: Written) -> list[str]:
     """Bias, steps and stores of one output channel."""
+    layout, place = op.out.layout, "at"
     guard = f"if (block + {slot} < t->channels) " if slot else ""
     lines = [guard + "{", f"  const int32_t o = block + {slot};", "  const number bias = t->bias[o];"]
     lines += ["  " + line for line in made.setup]
-    lines.append("  vn *out = ws + t->out[o] + at;")
     mask = "" if layout.full else masks(writer, layout)
-    for i in range(shape.tile):
-        lines.append(f"  {{ vn r = a{slot}_{i} + bias;")
-        lines += ["    " + line.replace("@i", str(i)) for line in made.lines]
-        if mask:
-            lines.append(f"    r = keep(r, ((const vm *){mask})[at + {i}]);")
-        lines.append(f"    out[{i}] = r; }}")
+    values: list[tuple[list[str], list[str]]] = [([], [f"a{slot}_{i}"]) for i in range(shape.tile)]
+    if op.inner:
+        values, place = largest_of_four(op.inner, layout, shape.tile, slot), f"at / {2 * op.inner.vecs} * {layout.vecs}"
+    lines.append(f"  vn *out = ws + t->out[o] + {place};")
+    number = 0
+    for before, vectors in values:
+        lines += ["  {", *("    " + line for line in before)]
+        for vector in vectors:
+            lines.append(f"    {{ vn r = {vector} + bias;")
+            lines += ["      " + line.replace("@i", str(number)) for line in made.lines]
+            if mask:
+                lines.append(f"      r = keep(r, ((const vm *){mask})[{place} + {number}]);")
+            lines.append(f"      out[{number}] = r; }}")
+            number += 1
+        lines.append("  }")
     return [*lines, "}"]
+
+
+def largest_of_four(inner: Layout, out: Layout, tile: int, slot: int) -> list[tuple[list[str], list[str]]]:
+    """For every row of vectors of the result: lines that make the largest of every 2 x 2 sums, and their names."""
+    names, pairs = [f"a{slot}_{i}" for i in range(tile)], out.rows
+    if all_rows(inner, out):
+        pairs = tile // (2 * inner.vecs)
+    found = []
+    for pair in range(pairs):
+        start, v = (2 * inner.vecs * pair, 0) if all_rows(inner, out) else (0, pair)
+        lines = pair_lines(inner, out, v, names[start:], names[start + inner.vecs :], False)
+        found.append((lines, [f"a{side}" for side in range(out.vecs)]))
+    return found
 
 
 def masks(writer: Writer, layout: Layout) -> str:

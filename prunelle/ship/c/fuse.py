@@ -232,10 +232,10 @@ def drop_unread(ops: list[Op], output: Vector) -> list[Op]:
 
 def really_read(op: Op, wanted: set[int]) -> list[int]:
     """Channels that an operation reads for those of its outputs that somebody reads."""
-    if not isinstance(op, Conv):
+    if not isinstance(op, Conv | Pool | MapEach):
         return read_maps(op)
     live = [channel for channel in range(op.out.count) if op.out.first + channel in wanted]
-    found = np.unique(inputs_read(op)[live]).tolist()
+    found = np.unique(inputs_read(op)[live]).tolist() if isinstance(op, Conv) else [op.x[channel] for channel in live]
     for step in op.steps:
         if isinstance(step, AddMaps | MulMaps):
             found += [step.other[channel] for channel in live]

@@ -16,10 +16,10 @@ MOST_SUMS = 8
 def as_rows(weight: np.ndarray, padded: int) -> tuple[list[int], list[int], np.ndarray]:
     """How many inputs have a weight; for every input the number of its row, or -1, filled up to whole vectors; the
     rows, filled up too."""
-    live = weight.any(axis=0)
+    live = np.any(weight != 0, axis=0)
     rows = np.zeros((int(live.sum()), padded))
     rows[:, : len(weight)] = weight[:, live].T
-    numbers = np.pad(np.where(live, np.cumsum(live) - 1, -1), (0, -len(live) % 16), constant_values=-1)
+    numbers = np.pad(np.where(live, np.cumsum(live) - 1, -1), (0, -weight.shape[1] % 16), constant_values=-1)
     return [len(rows)], numbers.tolist(), rows.reshape(-1)
 
 

@@ -38,13 +38,23 @@ def turned(name: str, at: int, groups: int, layout: Layout) -> str:
     return f"MOVE((vn){{0}}, {name}[{at}], {', '.join(map(str, index))})"
 
 
+LOAD_SHORTS = """\
+for (int32_t x = 0; x < @WIDTH@; x += FLOATS) {
+        const int32_t at = x + FLOATS <= @WIDTH@ ? x : @WIDTH@ - FLOATS;  /* the last ones once more */
+        const vhalf r = to_numbers(loadf(row + at), scale);
+        memcpy(p + at, &r, sizeof r);
+      }"""
+
+
 def write_load(writer: Writer, op: Load, scale: float | None = None) -> str:
     """The image into its buffer. scale: what int16 pixels count, None for floats."""
     layout = op.out.layout
     name = f"load_{layout.height}x{layout.width}"
-    store = "p[x] = row[x];"
+    store = f"memcpy(p, row, {layout.width} * sizeof(float));"
     if writer.numbers is not FP32:
-        store = "p[x] = to_number(row[x], scale);"
+        store = f"for (int32_t x = 0; x < {layout.width}; x++) p[x] = to_number(row[x], scale);"
+        if layout.width >= writer.float_lanes:
+            store = LOAD_SHORTS.replace("@WIDTH@", str(layout.width))
     writer.function(
         name,
         f"""\
@@ -56,7 +66,7 @@ static void {name}(vn *ws, const float *image, int32_t out, int32_t stride, int3
       const float *row = image;
       number *p = (number *)(ws + out + c * stride) + (y % {layout.rows}) * {layout.vecs * layout.lanes}
                   + (y / {layout.rows}) * {layout.span};
-      for (int32_t x = 0; x < {layout.width}; x++) {store}
+      {store}
     }}
   }}
 }}
@@ -147,7 +157,16 @@ static void mean(vn *ws, const int32_t *in, const float *factor, int32_t out, in
 
 FLATTEN_WHOLE = """\
 const number *p = (const number *)(ws + in[c]);
-    for (int32_t i = 0; i < @PIXELS@; i++) to[i] = (float)p[i] * f;
+    int32_t i = 0;
+    for (; i + FLOATS <= @PIXELS@; i += FLOATS) {
+      const vf r = to_floats(p + i) * f;
+      memcpy(to + i, &r, sizeof r);
+    }
+    for (; i < @PIXELS@; i++) to[i] = (float)p[i] * f;
+    to += @PIXELS@;"""
+
+FLATTEN_FLOATS = """\
+memcpy(to, ws + in[c], @PIXELS@ * sizeof(float));
     to += @PIXELS@;"""
 
 FLATTEN_ROWS = """\
@@ -167,7 +186,7 @@ def write_flatten(writer: Writer, op: Flatten, scales: list[float] | None = None
     factors = writer.floats(scales or [1.0] * len(op.x))
     pixels, lines = layout.height * layout.width, FLATTEN_ROWS
     if all(layout.place(*divmod(pixel, layout.width)) == pixel for pixel in range(pixels)):
-        lines = FLATTEN_WHOLE
+        lines = FLATTEN_FLOATS if scales is None else FLATTEN_WHOLE
     for word, value in (("HEIGHT", layout.height), ("WIDTH", layout.width), ("ROWS", layout.rows), ("PIXELS", pixels)):
         lines = lines.replace(f"@{word}@", str(value))
     lines = lines.replace("@LINE@", str(layout.vecs * layout.lanes)).replace("@SPAN@", str(layout.span))
@@ -178,6 +197,7 @@ static void {name}(vn *ws, const int32_t *in, const float *factor, int32_t out, 
   float *to = (float *)(ws + out);
   for (int32_t c = 0; c < channels; c++) {{
     const float f = factor[c];
+    (void)f;
     if (in[c] < 0) {{
       memset(to, 0, {layout.height * layout.width} * sizeof(float));
       to += {layout.height * layout.width};

@@ -8,6 +8,7 @@ from prunelle.ship.c.conv import masks
 from prunelle.ship.c.layout import Layout
 from prunelle.ship.c.maps import live_of, table_call, write_each
 from prunelle.ship.c.ops import ZERO, MapEach, Pool
+from prunelle.ship.c.pairs import all_rows, in_pairs, pair_lines
 from prunelle.ship.c.rows import Rows, blank, columns_mask, mask_table
 from prunelle.ship.c.steps import write_map_steps
 from prunelle.ship.c.writer import FP32, Writer
@@ -45,63 +46,18 @@ def write_pool(writer: Writer, op: Pool, read: set[int]) -> str:
     return table_call(writer, name, op, live, made)
 
 
-MOST_VECTORS = 16
-"""Vectors a result may have for pairs of rows to be written one by one."""
-
-
 def pair_rows(writer: Writer, op: Pool, source: Layout) -> list[tuple[str, list[str]]]:
-    """Windows of 2 x 2 that lie side by side: whole vectors of two rows first, then what of them lies side by side.
-
-    Gives, for every row of vectors of the result, its number in C ("v" for all of them in a loop) and the lines that
-    fill a0, a1, ...; an empty list where windows lie otherwise.
-    """
-    out, mean = op.out.layout, op.kind == "mean"
-    plain = (*op.kernel, *op.stride, *op.pad) == (2, 2, 2, 2, 0, 0) and not (mean and writer.numbers is not FP32)
-    inside = 2 * out.height <= source.height and 2 * out.width <= source.width
-    loop = source.groups == out.groups == 1
-    if not (plain and inside and (loop or (source.rows % 2 == 0 and out.num_vectors <= MOST_VECTORS))):
+    """For every row of vectors of the result, its number in C ("v" for all of them in a loop) and the lines that fill
+    a0, a1, ... from pairs of rows; an empty list where windows lie otherwise."""
+    mean, out = op.kind == "mean", op.out.layout
+    if not in_pairs(op, source) or (mean and writer.numbers is not FP32):
         return []
-    found = []
+    loop, found = all_rows(source, out), []
     for v in range(1 if loop else out.rows):
         lines = ["const vn *p = (const vn *)from" + (f" + v * {2 * source.vecs};" if loop else ";")]
-        known: dict[int, str] = {}
-        for side in range(out.vecs):
-            pixels = [pixel_pair(source, out, v, side, lane) for lane in range(out.lanes)]
-            for vector in dict.fromkeys(place[0] for place in pixels if place):
-                if vector not in known:
-                    known[vector] = f"m{vector}"
-                    both = f"p[{vector}], p[{vector + source.vecs}]"
-                    sums = f"p[{vector}] + p[{vector + source.vecs}]"
-                    lines.append(f"const vn m{vector} = {sums if mean else f'larger({both})'};")
-            left, right = (picked(pixels, step, out.lanes) for step in (0, 1))
-            lines.append(f"const vn a{side} = {f'{left} + {right}' if mean else f'larger({left}, {right})'};")
-        found.append(("v" if loop else str(v), lines))
+        upper, lower = ([f"p[{i + more}]" for i in range(source.num_vectors)] for more in (0, source.vecs))
+        found.append(("v" if loop else str(v), lines + pair_lines(source, out, v, upper, lower, mean)))
     return found
-
-
-def pixel_pair(source: Layout, out: Layout, v: int, side: int, lane: int) -> tuple[int, int] | None:
-    """Where the upper left pixel of a window lies: (vector, lane); None where the result has no pixel."""
-    y, x = lane // out.span * out.rows + v, side * out.lanes + lane % out.span
-    if y >= out.height or x >= out.width:
-        return None
-    return divmod(source.place(2 * y, 2 * x), source.lanes)
-
-
-def picked(pixels: list[tuple[int, int] | None], step: int, lanes: int) -> str:
-    """A vector of one number of each place, `step` lanes on, out of the vectors m0, m1, ..."""
-    vectors = list(dict.fromkeys(place[0] for place in pixels if place))
-    text = f"m{vectors[0]}"
-    for count, vector in enumerate(vectors[1:] or vectors):
-        index = []
-        for lane, place in enumerate(pixels):
-            if place is None:
-                index.append(0)
-            elif place[0] == vector and len(vectors) > 1:
-                index.append(lanes + place[1] + step)
-            else:
-                index.append(place[1] + step if count == 0 else lane)
-        text = f"MOVE({text}, m{vector}, {', '.join(map(str, index))})"
-    return text
 
 
 def window(writer: Writer, op: Pool, rows: Rows) -> list[str]:

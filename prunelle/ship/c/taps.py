@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from prunelle.ship.c.layout import layout_of
+from prunelle.ship.c.layout import Layout, layout_of
 from prunelle.ship.c.ops import ZERO, Conv, Maps, Op, Program, Step
 
 
@@ -39,7 +39,8 @@ class Expand:
 class TapConv:
     """One row a weight that is not zero: taps (n, 4) int64 = output channel, column, input channel, rows down, in this
     order; weights (n,). Columns count from the first of `num_columns`, which lies first_column pixels to the right.
-    dense_macs: of the whole kernel over all output pixels."""
+    dense_macs: of the whole kernel over all output pixels. inner: how the sums lie where `out` holds the largest of
+    every 2 x 2 of them."""
 
     name: str
     taps: np.ndarray
@@ -50,6 +51,12 @@ class TapConv:
     out: Maps
     steps: list[Step] = field(default_factory=list)
     dense_macs: int = 0
+    inner: Layout | None = None
+
+    @property
+    def sums(self) -> Layout:
+        """How the sums lie."""
+        return self.inner or self.out.layout
 
     @property
     def channels(self) -> list[int]:
@@ -58,7 +65,7 @@ class TapConv:
 
     @property
     def macs(self) -> int:
-        return len(self.taps) * self.out.layout.height * self.out.layout.width
+        return len(self.taps) * self.sums.height * self.sums.width
 
 
 @dataclass(eq=False)
