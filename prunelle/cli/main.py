@@ -10,6 +10,7 @@ import typer
 from prunelle.cli.bench import bench
 from prunelle.cli.compare import compare
 from prunelle.cli.doctor import doctor
+from prunelle.cli.fit import fit
 from prunelle.cli.inspect import inspect
 from prunelle.cli.measure import measure
 from prunelle.cli.prune import prune
@@ -29,7 +30,7 @@ app = typer.Typer(
     help="Prune a network and measure the file you ship.",
     rich_markup_mode=None,
 )
-for verb in (quickstart, inspect, measure, train, prune, run, report, compare, ship, bench, doctor):
+for verb in (quickstart, inspect, measure, train, prune, run, report, compare, ship, bench, fit, doctor):
     app.command()(verb)
 
 
