@@ -65,6 +65,8 @@ class Part(Split):
     ) -> Iterator[Batch]:
         if order is not None:
             raise SettingError("part: only stored order can be read of a part of this split; leave `order` out.")
+        if batch_size < 1 or start < 0:
+            raise SettingError(f"batch_size is {batch_size} and start {start}, must be at least 1 and 0.")
         return itertools.islice(self.batches(batch_size, drop_last), start, None)
 
     def batches(self, batch_size: int, drop_last: bool) -> Iterator[Batch]:
