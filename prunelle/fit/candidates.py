@@ -100,10 +100,11 @@ class Candidate:
         wrong = [
             (any(cut.kind not in KINDS or cut.scope not in SCOPES for cut in self.cuts), "cuts"),
             (any(not isinstance(amount, int | float) or not 0 < amount < 1 for amount in amounts), "amount"),
-            (any(not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 10**6 for n in self.epochs), "epochs"),
+            (any(type(n) is not int or not 1 <= n <= 10**6 for n in self.epochs), "epochs"),
             (self.format not in FORMATS or self.precision not in PRECISIONS[self.format], "format, precision"),
-            (self.values is not None and self.values not in range(1, 257), "values"),
-            (self.bits is not None and self.bits not in range(2, 9), "bits"),
+            (self.values is not None and not (type(self.values) is int and 1 <= self.values <= 256), "values"),
+            (self.bits is not None and not (type(self.bits) is int and 2 <= self.bits <= 8), "bits"),
+            (self.values is not None and self.bits is not None, "values, bits"),
         ]
         for bad, what in wrong:
             if bad:
