@@ -111,31 +111,28 @@ def write_expand(writer: Writer, op: Expand) -> str:
     rows, offsets = Rows(source, op.out.layout, op.stride), sorted({copy.column for copy in op.copies})
     flags = np.stack([columns_mask(source, op.out.layout, op.stride[1], dx) for dx in offsets])
     left, right = max(0, -offsets[0]), max(0, offsets[-1])
-    zeros = blank(writer, rows.reach + right, 0, left)
-    masks, calls = mask_table(writer, flags), []
     lanes = np.arange(op.out.layout.vecs * op.out.layout.lanes) % op.out.layout.span
-    inside = bool((flags.reshape(len(flags), -1) | (lanes >= op.out.layout.width)).all())
+    whole = copies_rows(op) and bool((flags.reshape(len(flags), -1) | (lanes >= op.out.layout.width)).all())
+    masks, calls = "" if whole else f"(const vm *){mask_table(writer, flags)}, ", []
     for row in sorted({copy.row for copy in op.copies}):
-        name = expand(writer, op, rows, row, zeros, f"_{left}_{right}", inside)
+        name = copy_rows(writer, op, rows, row) if whole else expand(writer, op, rows, row, (left, right))
         table = []
         for index, copy in enumerate(op.copies):
             if copy.row == row:
                 place = op.out.offset + index * op.out.stride
                 table += [writer.place(copy.channel), copy.column, offsets.index(copy.column), place]
-        calls.append(f"{name}(ws, {writer.ints(table)}, (const vm *){masks}, {len(table) // 4});")
+        calls.append(f"{name}(ws, {writer.ints(table)}, {masks}{len(table) // 4});")
     return "\n".join(calls)
 
 
-def expand(writer: Writer, op: Expand, rows: Rows, row: int, zeros: str, more: str, inside: bool) -> str:
+def expand(writer: Writer, op: Expand, rows: Rows, row: int, sides: tuple[int, int]) -> str:
     """Write the function that copies channels from source row y * stride + row on; gives its name. Small channels are
-    copied without a loop: where each row lies is then known when the C is compiled. inside: no pixel lies beyond the
-    left or right edge, so that rows that share a vector can be copied as they are."""
+    copied without a loop: where each row lies is then known when the C is compiled. sides: columns beyond the left and
+    the right edge that are looked at."""
     source, out, step = rows.source, op.out.layout, op.stride
-    over = range(-op.out.above, out.rows + op.out.below)
-    if inside and step[1] == 1 and 1 < out.groups <= 4 and out.groups * len(over) <= 2 * MOST_LINES:
-        return copy_rows(writer, op, rows, row, zeros, more)
     name = f"expand_{source.height}x{source.width}_{out.height}x{out.width}_{step[0]}_{step[1]}"
-    name += f"_{op.out.above}_{op.out.below}_r{row}{more}".replace("-", "m")
+    name += f"_{op.out.above}_{op.out.below}_r{row}_{sides[0]}_{sides[1]}".replace("-", "m")
+    over = range(-op.out.above, out.rows + op.out.below)
     lines = [
         f"static void {name}(vn *ws, const int32_t *t, const vm *masks, int32_t channels) {{",
         "  for (; channels > 0; channels--, t += 4) {",
@@ -146,36 +143,44 @@ def expand(writer: Writer, op: Expand, rows: Rows, row: int, zeros: str, more: s
     ]
     if len(over) * out.vecs <= MOST_LINES:
         for v in over:
-            starts = rows.starts(v, row, zeros)
+            starts = rows.starts(v, row, "@ZEROS@")
             for side in range(out.vecs):
                 copied = rows.vector(side, "dx", starts)
                 lines.append(f"    to[{v * out.vecs + side}] = keep({copied}, mask[{side}]);")
     else:
         lines.append(f"    for (int32_t v = {over.start}; v < {over.stop}; v++) {{")
-        lines += ["      " + line for line in rows.pointers(f"@ * {step[0]} + {row}", zeros)]
+        lines += ["      " + line for line in rows.pointers(f"@ * {step[0]} + {row}", "@ZEROS@")]
         for side in range(out.vecs):
             lines.append(f"      to[v * {out.vecs} + {side}] = keep({rows.vector(side, 'dx')}, mask[{side}]);")
         lines.append("    }")
-    return writer.function(name, "\n".join([*lines, "  }", "}", ""]))
+    text = "\n".join([*lines, "  }", "}", ""])
+    if "@ZEROS@" in text:
+        text = text.replace("@ZEROS@", blank(writer, rows.reach + sides[1], 0, sides[0]))
+    return writer.function(name, text)
 
 
-def copy_rows(writer: Writer, op: Expand, rows: Rows, row: int, zeros: str, more: str) -> str:
-    """The same row by row: short rows seldom lie across two lines of the cache, and nothing moves between lanes."""
+def copies_rows(op: Expand) -> bool:
+    """Whether rows are so short that several share a vector, and so few that each may have its line."""
+    out = op.out.layout
+    lines = out.groups * (out.rows + op.out.above + op.out.below)
+    return op.stride[1] == 1 and 1 < out.groups <= 4 and lines <= 2 * MOST_LINES
+
+
+def copy_rows(writer: Writer, op: Expand, rows: Rows, row: int) -> str:
+    """The same row by row where no pixel lies beyond the left or right edge: short rows seldom lie across two lines of
+    the cache, and nothing moves between lanes."""
     source, out = rows.source, op.out.layout
     name = f"copy_rows_{source.height}x{source.width}_{out.height}x{out.width}_{op.stride[0]}"
-    name += f"_{op.out.above}_{op.out.below}_r{row}{more}".replace("-", "m")
+    name += f"_{op.out.above}_{op.out.below}_r{row}".replace("-", "m")
     lines = [
-        f"static void {name}(vn *ws, const int32_t *t, const vm *masks, int32_t channels) {{",
-        "  (void)masks;",
+        f"static void {name}(vn *ws, const int32_t *t, int32_t channels) {{",
         "  for (; channels > 0; channels--, t += 4) {",
         "    const number *from = (const number *)(ws + t[0]) + t[1];",
         "    number *to = (number *)(ws + t[3]);",
     ]
     for v in range(-op.out.above, out.rows + op.out.below):
-        for group, start in enumerate(rows.starts(v, row, zeros)):
+        for group, start in enumerate(rows.starts(v, row, "")):
             at = f"to + {v * out.lanes + group * out.span}".replace("+ -", "- ")
-            if start == zeros:
-                lines.append(f"    memset({at}, 0, {out.span} * sizeof(number));")
-            else:
-                lines.append(f"    memcpy({at}, {start}, {out.span} * sizeof(number));")
+            from_ = f"memcpy({at}, {start}" if start else f"memset({at}, 0"
+            lines.append(f"    {from_}, {out.span} * sizeof(number));")
     return writer.function(name, "\n".join([*lines, "  }", "}", ""]))
