@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from prunelle.cli import options as o
 from prunelle.cli.show import command_line, print_json, print_table
-from prunelle.errors import RunConflictError, SettingError
+from prunelle.errors import SettingError
 from prunelle.recipes.artefacts import word_of
+from prunelle.recipes.check import check_folder
 from prunelle.ship.names import FITTED, RUNTIMES
 
 MOST = 32
@@ -46,8 +48,8 @@ def bench(
     if len(artefacts) > MOST:
         raise SettingError(f"bench: {len(artefacts)} are named, at most {MOST} are timed in one run; leave some out.")
     words = [word_of(name, trust) for name in artefacts]
-    if out is not None and out.exists() and not out.is_dir():
-        raise RunConflictError(f"--out {out}: is a file; name a folder.")
+    if out is not None:
+        check_folder(out)
     if data is not None:
         from prunelle.data.find import check_data
 
@@ -62,7 +64,7 @@ def bench(
     import torch
 
     from prunelle.recipes.bench import bench as measured
-    from prunelle.recipes.bench import sentence, write_bench
+    from prunelle.recipes.bench import write_bench
 
     torch.set_num_threads(num_threads)
     found = measured(
@@ -75,18 +77,24 @@ def bench(
         seed=seed,
         trust=trust,
     )
+    print_json(found) if json else print_bench(found)
     files = write_bench(found, out, command_line()) if out is not None else []
-    if json:
-        print_json(found)
-        return
+    for file in files if not json else ():
+        print(f"{file} ({file.stat().st_size:,} bytes)")
+
+
+def print_bench(found: Mapping[str, Any]) -> None:
+    """The table, and the headline."""
+    from prunelle.recipes.bench import sentence
+
     heads = ("what", "runtime", "ms a call", "p95", "p99", "times as fast", "bytes")
     shown = "x".join(map(str, found["input_shape"]))
     print_table(
-        f"{batch} of {shown} a call, {num_threads} threads, {found['images']}", heads, map(line, found["artefacts"])
+        f"{found['batch']} of {shown} a call, {found['threads']} threads, {found['images']}",
+        heads,
+        map(line, found["artefacts"]),
     )
     print(sentence(found))
-    for file in files:
-        print(f"{file} ({file.stat().st_size:,} bytes)")
 
 
 def line(row: dict) -> tuple[str, ...]:

@@ -71,12 +71,19 @@ def check_out(out: Path, claim: str = "recipe.json") -> None:
 
     claim: the file by which a folder of ours is known.
     """
+    check_folder(out)
+    strangers = out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir())
+    if strangers and not (out / claim).is_file():
+        raise RunConflictError(f"--out {out}: is not empty and holds no {claim}; choose another folder.")
+
+
+def check_folder(out: Path) -> None:
+    """Raises RunConflictError when `out` is no folder, or cannot be read or written to."""
     try:
         if out.exists() and not out.is_dir():
             raise RunConflictError(f"--out {out}: is a file; name a folder.")
-        strangers = out.is_dir() and [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
-        if strangers and claim not in strangers:
-            raise RunConflictError(f"--out {out}: is not empty and holds no {claim}; choose another folder.")
+        if out.is_dir():
+            next(out.iterdir(), None)
         existing = nearest(out)
     except OSError as error:
         raise RunConflictError(f"--out {out}: cannot be used ({error.strerror}); choose another folder.") from None

@@ -87,7 +87,7 @@ def _write_native(order: Order, folder: Path) -> None:
         folder,
         precision=order.precision,
         target=order.target,
-        calibration=order.calibration,
+        calibration=order.calibration if order.precision == "fp32" else order.calibrated(),
         preprocessing=order.preprocessing,
         trials=order.trials,
     )

@@ -32,6 +32,8 @@ from prunelle.ship.compiler import Target, compile_c, native_macros, runs_here, 
 from prunelle.ship.kernel_trials import aligned, choose_kernels
 from prunelle.ship.processor import needs_of, refuse_processor
 
+NEEDED = ("name", "target", "workspace_bytes", "input_shape", "output_shape", "library", "sha256")
+
 
 def build_native(
     model: nn.Module,
@@ -219,7 +221,7 @@ def load_native(folder: str | Path) -> Native:
     that needs what this processor has not.
     """
     folder = Path(folder)
-    record = read_sealed_json(folder / "native.json")
+    record = read_record(folder / "native.json")
     library = folder / Path(str(record["library"])).name
     code = library.read_bytes() if library.exists() else b""
     if sha256(code) != record["sha256"]:
@@ -232,6 +234,14 @@ def load_native(folder: str | Path) -> Native:
         own = Path(place) / library.name
         own.write_bytes(code)
         return opened(own, {**record, "size_bytes": len(code)})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """native.json with all that loading needs. Raises CorruptFileError."""
+    record = read_sealed_json(path)
+    if missing := [key for key in NEEDED if key not in record]:
+        raise CorruptFileError(f"{path}: says nothing of {', '.join(missing)}; build the library again.")
+    return record
 
 
 def opened(library: Path, record: dict[str, Any]) -> Native:

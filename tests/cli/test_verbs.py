@@ -198,6 +198,9 @@ def test_ship_and_bench_what_was_shipped(root: Path, tmp_path: Path, capsys: Cap
     row = told(f"bench {root}/trained {tmp_path}/s --trust --out {tmp_path}/b", capsys)["artefacts"][1]
     assert row["name"] == f"{tmp_path}/s" and row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
     assert (tmp_path / "b" / "bench.html").is_file()
+    (tmp_path / "full" / "bench.json").mkdir(parents=True)
+    found = told(f"bench {root}/trained --out {tmp_path}/full", capsys, 1)  # what took long is told, whatever the disk
+    assert found["artefacts"][0]["median_ms"] > 0
     assert answer(f"bench {root}/trained {tmp_path}/s".split()) == 2
     assert "pass --trust" in capsys.readouterr().err
     assert told(f"measure {tmp_path}/s --data digits --trust", capsys)["num_test"] == 400

@@ -110,6 +110,8 @@ def test_without_data_noise_is_compared_and_it_says_so(tmp_path: Path) -> None:
     assert told["parity"]["top1_after"] is None and told["data"] is None
     with pytest.raises(SettingError, match="is fitted to images; pass --data"):
         ship_model(Asked("lenet5_small", "onnx", "int8"), tmp_path / "int8")
+    with pytest.raises(SettingError, match="--precision int16: is fitted to images; pass --data"):
+        ship_model(Asked("lenet5_small", "native", "int16"), tmp_path / "int16")
 
 
 def fake(run, size: int = 10) -> Format:

@@ -159,6 +159,13 @@ def test_a_library_for_this_machine_says_what_it_needs(tmp_path: Path) -> None:
     load_native(tmp_path)
 
 
+def test_a_record_that_says_too_little_is_refused(folder: Path, tmp_path: Path) -> None:
+    record = {key: value for key, value in read_sealed_json(folder / "native.json").items() if key != "target"}
+    write_sealed_json(tmp_path / "native.json", record)
+    with pytest.raises(CorruptFileError, match=r"native\.json: says nothing of target; build the library again\.$"):
+        load_native(tmp_path)
+
+
 def test_names_and_operators_that_c_has_not_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="'my-net' is no C identifier"):
         build_native(small(), IMAGES, tmp_path, name="my-net")
