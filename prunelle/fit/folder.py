@@ -19,11 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prunelle.errors import RunConflictError
+from prunelle.errors import CorruptFileError, RunConflictError
 from prunelle.files import (
     disk_error,
     make_folder,
     read_sealed_json,
+    remove,
     remove_leftovers,
     sync_folder,
     to_json,
@@ -55,9 +56,11 @@ class Folder:
                 raise RunConflictError(
                     f"{self.out}: holds a search of another network, data or budget; choose another folder with --out."
                 )
-            remove_leftovers(self.out / "rows")
+            remove_leftovers(self.out)
             for left in self.out.glob(".work-*"):
                 shutil.rmtree(left, ignore_errors=True)
+            for left in self.out.glob(".best-*"):
+                remove(left)
             yield
 
     def entries(self) -> dict[str, Entry]:
@@ -65,6 +68,8 @@ class Folder:
         found: dict[str, Entry] = {}
         for path in sorted((self.out / "rows").glob("*.json")):  # a final one sorts before: "-" < "."
             entry = Entry.from_json(read_sealed_json(path), str(path))
+            if path != self.row(entry):
+                raise CorruptFileError(f"{path}: holds the row of {self.row(entry).name}; delete it.")
             if entry.final or not found.get(entry.candidate.id, entry).final:
                 found[entry.candidate.id] = entry
         return found
@@ -100,9 +105,13 @@ class Folder:
         write_sealed_json(self.row(entry), entry.to_json())
 
     def point(self, budget: Budget) -> Entry | None:
-        """Make OUT/best lead to the best so far, and drop files that others beat. Returns it. Raises DiskError."""
+        """Make OUT/best lead to the best so far, and drop files that others beat. Returns it. Raises DiskError.
+
+        Of those whose files stand: the best known may have been beaten, and dropped, by one that came out worse when it
+        was measured anew.
+        """
         known = self.entries()
-        chosen = best(budget, known.values())
+        chosen = best(budget, (one for one in known.values() if self.place(one).is_dir()))
         if chosen is None:
             return None
         try:
