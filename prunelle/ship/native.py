@@ -23,16 +23,13 @@ from torch.nn.modules.module import _global_forward_pre_hooks as EVERY_PRE_HOOK
 
 from prunelle.data.task import Preprocessing
 from prunelle.errors import CorruptFileError, SettingError, ShapeError, UntrustedCodeError, WorkError
-from prunelle.files import atomic_write, read_sealed_json, sha256, write_sealed_json
-from prunelle.ship.c.ops import Linear
-from prunelle.ship.c.taps import TapConv, Windows
+from prunelle.files import sha256
 from prunelle.ship.c_example import header, main_c, self_test
-from prunelle.ship.c_source import Choice, Plan, layer_function, plan_c, run_function, write_c
+from prunelle.ship.c_source import Plan, layer_function, plan_c, run_function, write_c
 from prunelle.ship.compiler import Target, compile_c, native_macros, runs_here, target_of
 from prunelle.ship.kernel_trials import aligned, choose_kernels
+from prunelle.ship.native_folder import describe, read_record, write_folder
 from prunelle.ship.processor import needs_of, refuse_processor
-
-NEEDED = ("name", "target", "workspace_bytes", "input_shape", "output_shape", "library", "sha256")
 
 
 def build_native(
@@ -79,32 +76,6 @@ def build_native(
         "layers": [describe(plan, index, choices) for index in range(len(plan.ops))],
     }  # fmt: skip
     write_folder(Path(folder), record, source, head, main_c(name), made)
-
-
-def write_folder(folder: Path, record: dict[str, Any], source: str, head: str, main: str, library: Path) -> None:
-    """All files, native.json last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = record["name"]
-    atomic_write(folder / f"{name}.c", source.encode())
-    atomic_write(folder / f"{name}.h", head.encode())
-    atomic_write(folder / "main.c", main.encode())
-    code = library.read_bytes()
-    atomic_write(folder / record["library"], code)
-    (folder / record["library"]).chmod(0o755)
-    write_sealed_json(folder / "native.json", {**record, "sha256": sha256(code)})
-
-
-def describe(plan: Plan, index: int, choices: dict[int, Choice]) -> dict[str, Any]:
-    """A layer as the record tells it: name, kernel, multiply-adds with and without its zeros."""
-    op, choice = plan.ops[index], choices.get(index, next(iter(plan.variants(index)), ""))
-    dense, macs = 0, 0
-    if isinstance(op, TapConv | Windows):
-        dense, macs = op.dense_macs, op.macs
-    elif isinstance(op, Linear):
-        dense, macs = op.weight.size, int((op.weight != 0).sum())
-    kernel = choice if isinstance(choice, str) else choice.name
-    label = type(op).__name__.lower().replace("tapconv", "conv")
-    return {"layer": op.name, "kind": label, "kernel": kernel, "dense_macs": dense, "macs": macs}
 
 
 class Native(nn.Module):
@@ -234,14 +205,6 @@ def load_native(folder: str | Path) -> Native:
         own = Path(place) / library.name
         own.write_bytes(code)
         return opened(own, {**record, "size_bytes": len(code)})
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """native.json with all that loading needs. Raises CorruptFileError."""
-    record = read_sealed_json(path)
-    if missing := [key for key in NEEDED if key not in record]:
-        raise CorruptFileError(f"{path}: says nothing of {', '.join(missing)}; build the library again.")
-    return record
 
 
 def opened(library: Path, record: dict[str, Any]) -> Native:
