@@ -29,8 +29,8 @@ Score = Annotated[
     str | None,
     typer.Option(
         "--score",
-        help="Weights: magnitude, magnitude_times_gradient, random. Channels: l2, l1, fpgm, bn_scale, taylor, apoz, "
-        "activation, random. The first is the default.",
+        help="Weights: magnitude, unit_magnitude, magnitude_times_gradient, random. Channels: l2, l1, fpgm, bn_scale, "
+        "taylor, apoz, activation, random. The first is the default.",
     ),
 ]
 Scope = Annotated[

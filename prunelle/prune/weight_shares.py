@@ -1,4 +1,4 @@
-"""How much of each layer's weights goes: more where a weight makes more multiply-adds."""
+"""How much of each layer's weights goes: more where a weight makes more multiply-adds, or as told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prunelle.data.task import Task
-from prunelle.errors import ShapeError
+from prunelle.errors import SettingError, ShapeError
 from prunelle.measure.macs import count_macs
 from prunelle.measure.params import prunable
 from prunelle.prune.select import Kept, Scope, Scores, check, over_all
@@ -34,6 +34,32 @@ def by_cost(
     if missing:
         raise ShapeError(f"by_cost: {missing[0]} has no cost; give one for every weight that is scored.")
     return over_all({name: over(s, costs[name], strength) for name, s in scores.items()}, sparsity, min_kept)
+
+
+def by_shares(scores: Scores, sparsity: float, shares: Mapping[str, float]) -> Kept:
+    """Every layer loses a share of its own, in the proportions of `shares`, in all `sparsity` of the items.
+
+    shares: by name, 0 and more; those that lead to `sparsity` are what each layer loses. Raises ShapeError for scores
+    without a share, SettingError where a layer would lose all.
+
+    >>> scores = {"conv": torch.tensor([3.0, 8.0]), "linear": torch.tensor([2.0, 2.5])}
+    >>> by_shares(scores, 0.25, {"conv": 0, "linear": 0.5})["linear"]
+    tensor([False,  True])
+    """
+    check(scores, sparsity)
+    missing = [name for name in scores if name not in shares]
+    if missing:
+        raise ShapeError(f"by_shares: {missing[0]} has no share; give one for every weight that is scored.")
+    total = sum(s.numel() for s in scores.values())
+    mean = sum(shares[name] * s.numel() for name, s in scores.items()) / max(total, 1)
+    found = {name: sparsity * shares[name] / mean if mean else sparsity for name in scores}
+    for name, share in found.items():
+        if share >= 1:
+            raise SettingError(
+                f"by_shares: at a sparsity of {sparsity} {name} would lose {share:.4g} of its weights, must be below "
+                "1; lower its share or the sparsity."
+            )
+    return {name: over_all({name: s}, found[name])[name] for name, s in scores.items()}
 
 
 def over(scores: Tensor, cost: float, strength: float) -> Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 
 from prunelle.prune.block_steps import RemoveBlocks
 from prunelle.prune.by_gradient import magnitude_times_gradient
-from prunelle.prune.by_weight import magnitude, random
+from prunelle.prune.by_weight import magnitude, random, unit_magnitude
 from prunelle.prune.channel_repairs import batch_norm_repair, least_squares_repair
 from prunelle.prune.channel_scores import (
     apoz,
@@ -61,6 +61,7 @@ SCORES: Mapping[str, Score] = {
     "magnitude": magnitude,
     "random": random,
     "magnitude_times_gradient": magnitude_times_gradient,
+    "unit_magnitude": unit_magnitude,
 }
 SCOPES: Mapping[str, Scope] = {"global": over_all, "layer": per_layer, "cost": by_cost_of_weights}
 CHANNEL_SCORES: Mapping[str, RowScore] = {

@@ -3,11 +3,25 @@
 import torch
 
 from prunelle.prune.by_gradient import magnitude_times_gradient
-from prunelle.prune.by_weight import magnitude, random
+from prunelle.prune.by_weight import magnitude, random, unit_magnitude
 
 
 def test_magnitude():
     assert magnitude(torch.tensor([[-3.0, 0.5], [-0.0, 2.0]])).tolist() == [[3.0, 0.5], [0.0, 2.0]]
+
+
+def test_small_units_come_last_by_hand():
+    # rows of norms 5, 10 and 0: halves to the second power are quarters
+    found = unit_magnitude(torch.tensor([[3.0, -4.0], [6.0, 8.0], [0.0, 0.0]]), power=2.0)
+    assert found.tolist() == [[0.75, 1.0], [6.0, 8.0], [0.0, 0.0]]
+
+
+def test_units_that_are_equal_kernels_and_power_0_score_by_magnitude():
+    alike, kernels = torch.tensor([[0.6, -0.8], [1.0, 0.0]]), torch.randn(4, 3, 5, 5)
+    assert torch.allclose(unit_magnitude(alike), alike.abs())
+    assert torch.equal(unit_magnitude(kernels), kernels.abs())
+    assert torch.equal(unit_magnitude(kernels[0, 0], 0.0), kernels[0, 0].abs())
+    assert not unit_magnitude(torch.zeros(3, 3)).any()
 
 
 def test_magnitude_times_gradient():

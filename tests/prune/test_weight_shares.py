@@ -13,7 +13,7 @@ from prunelle.measure.macs import count_macs
 from prunelle.measure.params import prunable
 from prunelle.prune.by_weight import magnitude
 from prunelle.prune.select import over_all, per_layer
-from prunelle.prune.weight_shares import by_cost, scope_for, weight_costs
+from prunelle.prune.weight_shares import by_cost, by_shares, scope_for, weight_costs
 from prunelle.prune.weights import PruneGradually, PruneWeights
 from prunelle.train.settings import TrainSettings
 
@@ -136,3 +136,30 @@ def test_gradual_pruning_takes_it_and_strength_0_is_the_global_scope(tmp_path):
     assert same_bits(state_of(plain), state_of(none)) and not same_bits(state_of(plain), state_of(thrifty))
     image = torch.zeros(1, *task.input_shape)
     assert count_macs(thrifty, image).nonzero < count_macs(plain, image).nonzero
+
+
+def test_layers_lose_their_shares_by_hand():
+    scores = {"a": torch.tensor([4.0, 3.0, 2.0, 1.0]), "b": torch.arange(8.0), "c": torch.ones(4)}
+    # 2 of 4 and 6 of 8 of 16 are a half in all; c, whose share is 0, loses none
+    kept = by_shares(scores, 0.5, {"a": 0.5, "b": 0.75, "c": 0.0})
+    assert kept["a"].tolist() == [True, True, False, False]
+    assert kept["b"].tolist() == [False] * 6 + [True] * 2 and kept["c"].all()
+    # half of that on the way there, and only the proportions count
+    half = by_shares(scores, 0.25, {"a": 50, "b": 75, "c": 0})
+    assert [int((~half[name]).sum()) for name in "abc"] == [1, 3, 0]
+
+
+def test_equal_shares_are_one_sparsity_for_all_and_none_keeps_all():
+    scores = {"a": torch.rand(7, 3), "b": torch.rand(11)}
+    wanted = per_layer(scores, 0.4)
+    found = by_shares(scores, 0.4, {"a": 0.9, "b": 0.9})
+    assert all(torch.equal(found[name], wanted[name]) for name in scores)
+    assert all(mask.all() for mask in by_shares(scores, 0.0, {"a": 0.1, "b": 0.9}).values())
+
+
+def test_shares_that_cannot_be_are_refused():
+    scores = {"a": torch.rand(10), "b": torch.rand(10)}
+    with pytest.raises(ShapeError, match="by_shares: b has no share; give one for every weight that is scored"):
+        by_shares(scores, 0.5, {"a": 0.5})
+    with pytest.raises(SettingError, match=r"at a sparsity of 0\.8 b would lose 1\.28 of its weights, must be below 1"):
+        by_shares(scores, 0.8, {"a": 0.2, "b": 0.8})
