@@ -80,7 +80,7 @@ def fit(
     from prunelle.data.find import check_data
 
     check_data(data, data_dir)
-    num_threads = o.layout(1, threads, 1, "cpu")[0]
+    num_threads = None if threads is None else o.layout(1, threads, 1, "cpu")[0]
     shape = o.shape(input)
 
     from prunelle.recipes.fit import Asked, fit_model, plan
@@ -193,8 +193,9 @@ def print_found(found: Mapping[str, Any], out: Path) -> None:
     )
     met = "all limits are kept" if found["met"] else "cannot be met"
     print(
-        f"{met}: {100 * test['top1']:.2f} % on {test['num_test']:,} test images "
-        f"(dense {100 * test['top1_dense']:.2f} %), {chosen['median_ms']:.4g} ms, {chosen['size_bytes'] / 1e3:.1f} KB; {found['num_tried']} files were made."
+        f"{met}: {100 * test['top1']:.2f} % on {test['num_test']:,} test images (dense "
+        f"{100 * test['top1_dense']:.2f} %), {chosen['median_ms']:.4g} ms, {chosen['size_bytes'] / 1e3:.1f} KB; "
+        f"{found['num_tried']} files were made."
     )
     if not found["met"]:
         for limit, one in found["nearest"].items():

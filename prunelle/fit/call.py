@@ -60,8 +60,8 @@ def fit(
     choices are made on val, test is read once. The metric's mean is what "accuracy" means; a point is a hundredth of
     it, larger is better. max_ms, max_ratio, max_kb, max_drop: see fit.budget.Budget; at least one. out: a folder;
     started again with the same arguments it goes on where it stood. runtimes: formats that may be shipped; None takes
-    all installed. threads: of trainings, None takes all cores. builder: how to make the module without you; without one
-    no packed file is made. watch: is told what is being tried.
+    all installed. threads: of trainings, None takes as many as pay. builder: how to make the module without you;
+    without one no packed file is made. watch: is told what is being tried.
     Raises SettingError, ModelError, WorkError where nothing can be shipped, RunConflictError, BusyError, DiskError.
     """
     if not minutes > 0:
@@ -73,6 +73,6 @@ def fit(
     cores = num_cores()
     if threads is not None and not 1 <= threads <= cores:
         raise SettingError(f"fit: threads is {threads}, must be 1 to {cores}, the cores of this machine.")
-    place = Place(Path(out), minutes, runtimes, threads or cores, seed, type(model).__name__, task.name)
+    place = Place(Path(out), minutes, runtimes, threads, seed, type(model).__name__, task.name)
     result = search(brought, task, Budget(max_ms, max_ratio, max_kb, max_drop), place, watch)
     return Fitted(result["met"], place.out / "best", place.out / "report.html", result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from prunelle.files import sha256, to_json
 ZEROS, CHANNELS, BLOCKS = "zeros", "channels", "blocks"
 KINDS = (ZEROS, CHANNELS, BLOCKS)
 SCOPES = ("global", "cost")
+BITS = 3.5
+"""Of one of 16 shared values, coded near its entropy."""
 NUMBERS = {
     ZEROS: "% zeros",
     CHANNELS: "% fewer multiply-adds by channels",
@@ -112,20 +115,33 @@ class Candidate:
         return self
 
 
-def cuts_to_try(by_size: bool, by_time: bool) -> list[tuple[Cut, ...]]:
-    """Cuts in the order in which they are tried: the middle ones first, so that a search that ends early has seen all
-    kinds. by_size, by_time: whether the budget limits these.
+def cuts_to_try(by_size: bool, by_time: bool, zeros: tuple[float, ...] = ()) -> list[tuple[Cut, ...]]:
+    """Cuts in the order in which they are tried: the likely ones first, so that a search that ends early has seen all
+    kinds. by_size, by_time: whether the budget limits these. zeros: shares of zeros at which a small file would fit, as
+    `zeros_that_fit` guesses them; they replace the usual ones.
 
-    Zeros are chosen by one threshold where size counts, which loses least, and by cost where time counts.
+    Zeros are chosen by one threshold where size counts, which loses least, and by cost where time alone counts.
     """
-    scopes = [*(["global"] if by_size else []), *(["cost"] if by_time or not by_size else [])]
-    found: list[tuple[Cut, ...]] = []
-    for amount, channels, blocks in ((0.8, 0.5, 0.5), (0.9, 0.3, 0.3), (0.7, 0.7, None), (0.85, None, None)):
-        found += [(Cut(ZEROS, amount, scope),) for scope in scopes]
-        found += [(Cut(CHANNELS, channels),)] if channels else []
-        found += [(Cut(BLOCKS, blocks),)] if blocks else []
-    found += [(Cut(ZEROS, 0.5, scope),) for scope in scopes[-1:]]
-    found += [(Cut(ZEROS, 0.95, scope),) for scope in scopes]
-    for first in (Cut(CHANNELS, 0.3), Cut(BLOCKS, 0.3)):
-        found += [(first, Cut(ZEROS, 0.8, scope)) for scope in scopes[:1]]
-    return found
+    scope = "global" if by_size else "cost"
+    first, *others = zeros or (0.8, 0.9, 0.7, 0.85, 0.5, 0.95)
+    found: list[tuple[Cut, ...]] = [(Cut(ZEROS, first, scope),), (Cut(CHANNELS, 0.5),), (Cut(BLOCKS, 0.5),)]
+    found += [(Cut(ZEROS, amount, scope),) for amount in others[:2]]
+    found += [(Cut(CHANNELS, 0.3),), (Cut(BLOCKS, 0.3),), (Cut(CHANNELS, 0.3), Cut(ZEROS, first, scope))]
+    found += [(Cut(ZEROS, amount, scope),) for amount in others[2:]]
+    found += [(Cut(ZEROS, first, "cost"),)] if by_size and by_time else []
+    return [*found, (Cut(CHANNELS, 0.7),), (Cut(BLOCKS, 0.3), Cut(ZEROS, first, scope))]
+
+
+def zeros_that_fit(num_weights: int, size_bytes: float) -> tuple[float, ...]:
+    """Shares of zeros, the gentlest first, at which a packed file with shared values may take so many bytes: a guess
+    that says what to try first, from the entropy of where zeros lie and BITS a value. Empty where nothing would.
+
+    >>> zeros_that_fit(100_000, 20_000)
+    (0.78, 0.83, 0.89)
+    """
+    bits = 8 * size_bytes / max(num_weights, 1)
+    shares = [hundredth / 100 for hundredth in range(30, 99)]
+    fits = [s for s in shares if -s * math.log2(s) - (1 - s) * math.log2(1 - s) + BITS * (1 - s) <= bits]
+    if not fits:
+        return ()
+    return tuple(dict.fromkeys(round(fits[0] + (0.99 - fits[0]) * more, 2) for more in (0.0, 0.25, 0.5)))

@@ -24,7 +24,7 @@ from prunelle.measure.latency import Timing, time_interleaved
 from prunelle.ship.candidates import SMALL, check_installed
 from prunelle.ship.first_line import first_line
 from prunelle.ship.formats import Order, Run, compile_packed, load_format, open_format
-from prunelle.ship.gate import Parity, answers, exam_on, judge, smaller
+from prunelle.ship.gate import Exam, Parity, answers, exam_on, judge, smaller
 from prunelle.ship.images import over
 from prunelle.ship.shipped import Counts, Held, Shipped, list_files, running_bytes, write_shipped
 
@@ -50,6 +50,18 @@ class Bench:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """A network, and what it gives on the validation split, which its files are held to."""
+
+    network: Brought
+    exam: Exam
+
+
+def subject_of(network: Brought, task: Task) -> Subject:
+    return Subject(network, exam_on(network.model, task.val, task.metric, "validation split"))
+
+
+@dataclass(frozen=True)
 class Made:
     """A file that passed the gate. outputs: (N, classes) of the split it was judged on."""
 
@@ -60,22 +72,22 @@ class Made:
     size_bytes: int
 
 
-def deliver(candidate: Candidate, network: Brought, bench: Bench, folder: Path, final: bool = False) -> Entry:
+def deliver(candidate: Candidate, subject: Subject, bench: Bench, folder: Path, final: bool = False) -> Entry:
     """Make the file of a candidate in `folder`, with ship.json, and measure it; what goes wrong is told in the entry.
 
     final: choose a native library's kernels by timing, and take times for as long as a result needs.
     """
     begun = monotonic()
     try:
-        made = make(candidate, network, bench, folder, bench.task.val, final)
+        made = make(candidate, subject, bench, folder, final)
         timing = timed(made.run, bench, RESULT if final else bench.effort)
     except MissingExtraError as error:
         return Entry(candidate, "absent", str(error))
     except PrunelleError as error:
         status = "refused" if isinstance(error, LimitError) else "failed"
         return Entry(candidate, status, str(error), seconds=monotonic() - begun)
-    card = count(candidate.name, network.model, bench.task.input_shape)
-    write_shipped(described(candidate, network, bench, folder, made, card), folder)
+    card = count(candidate.name, subject.network.model, bench.task.input_shape)
+    write_shipped(described(candidate, subject.network, bench, folder, made, card), folder)
     scores = bench.task.metric(made.outputs, made.targets).double()
     lost = bench.dense_scores - scores
     assert timing.ratio and timing.ratio_low and timing.ratio_high
@@ -100,15 +112,15 @@ def deliver(candidate: Candidate, network: Brought, bench: Bench, folder: Path, 
     )
 
 
-def make(candidate: Candidate, network: Brought, bench: Bench, folder: Path, split: Split, trials: bool) -> Made:
-    """Write, open, and hold to the network on `split`. Raises LimitError, MissingExtraError, WorkError and what
-    writing raises."""
+def make(candidate: Candidate, subject: Subject, bench: Bench, folder: Path, trials: bool) -> Made:
+    """Write, open, and hold to the network on the subject's exam. Raises LimitError, MissingExtraError, WorkError and
+    what writing raises."""
     what, precision = candidate.name, candidate.precision
     check_installed(candidate.format)
     make_folder(folder)
-    exam = exam_on(network.model, split, bench.task.metric, "validation split")
+    exam = subject.exam
     try:
-        load_format(candidate.format).write(order_of(candidate, network, bench, trials), folder)
+        load_format(candidate.format).write(order_of(candidate, subject.network, bench, trials), folder)
         size = running_bytes(list_files(folder, candidate.format))
         run = opened(candidate, folder, trials)
         outputs = answers(what, run, exam)

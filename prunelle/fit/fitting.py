@@ -13,19 +13,21 @@ from typing import Any
 import torch
 
 from prunelle.data.task import Task
+from prunelle.engines.local import num_cores
 from prunelle.errors import PrunelleError, SettingError, WorkError
 from prunelle.fit.budget import Budget, best, front, nearest
 from prunelle.fit.candidates import Candidate
-from prunelle.fit.delivery import Bench, Made, deliver, scores_of, told_on_test
+from prunelle.fit.delivery import Bench, Made, Subject, deliver, scores_of, subject_of, told_on_test
 from prunelle.fit.entry import Entry
 from prunelle.fit.folder import Folder
 from prunelle.fit.networks import Brought, Networks
 from prunelle.fit.outcome import Outcome, Place
 from prunelle.fit.pages import write_pages
-from prunelle.fit.pilot import pilot, training
+from prunelle.fit.pilot import pilot, threads_for, training
 from prunelle.fit.search import SMALL, Setup, Tuning, next_candidate, plan_tuning
 from prunelle.measure.accuracy import Evaluation, evaluate, flips
 from prunelle.measure.environment import environment
+from prunelle.measure.params import prunable
 from prunelle.ship.formats import load_format
 from prunelle.ship.images import calibration, timed_images
 from prunelle.ship.names import FORMATS, PRECISIONS
@@ -56,6 +58,7 @@ class Search:
     def __init__(self, brought: Brought, task: Task, budget: Budget, place: Place, watch: Watch) -> None:
         self.brought, self.task, self.budget, self.place, self.watch = brought, task, budget, place, watch
         self.folder = Folder(place.out)
+        self.last: tuple[tuple, Subject] | None = None
         self.begun = monotonic()
         self.before = float(self.folder.notes().get("spent", 0.0))
         self.reference_word = reference_word()
@@ -86,7 +89,8 @@ class Search:
             self.folder.note(epoch_seconds=found.epoch_seconds, precision=found.precision)
             notes = self.folder.notes()
         files = shippable(self.place.formats, self.brought.builder is not None)
-        setup = Setup(self.budget, files, 60 * self.place.minutes, notes["epoch_seconds"])
+        num = sum(weight.numel() for weight in prunable(self.brought.model).values())
+        setup = Setup(self.budget, files, 60 * self.place.minutes, notes["epoch_seconds"], num)
         settings = training(self.brought, self.task, notes["precision"])
         return setup, Networks(self.brought, self.task, self.place.out, settings, self.place.seed)
 
@@ -121,12 +125,21 @@ class Search:
     def attempt(self, one: Candidate, final: bool) -> tuple[Entry, Path]:
         """Make and measure a candidate; whatever goes wrong in it is its own."""
         work = self.folder.work(one.id)
+        begun = monotonic()
         try:
-            network = self.networks.finished(self.networks.make(one.cuts, one.epochs), one.values, one.bits)
+            subject = self.subject(one)
         except PrunelleError as error:
-            return Entry(one, "failed", str(error), final=final), work
-        entry = deliver(one, network, self.bench, work, final)
+            return Entry(one, "failed", str(error), final=final, seconds=monotonic() - begun), work
+        entry = deliver(one, subject, self.bench, work, final)
         return dataclasses.replace(entry, final=final), work
+
+    def subject(self, one: Candidate) -> Subject:
+        """The network of a candidate; the last one is kept, as several files are made of each."""
+        key = (one.cuts, one.epochs, one.values, one.bits)
+        if self.last is None or self.last[0] != key:
+            network = self.networks.finished(self.networks.make(one.cuts, one.epochs), one.values, one.bits)
+            self.last = key, subject_of(network, self.task)
+        return self.last[1]
 
     def add(self, found: tuple[Entry, Path]) -> None:
         self.folder.add(*found)
@@ -229,7 +242,7 @@ def search(
     MissingExtraError where the page cannot be written.
     """
     folder, threads = Folder(place.out), torch.get_num_threads()
-    torch.set_num_threads(place.threads)
+    torch.set_num_threads(place.threads or threads_for(brought, task, num_cores()))
     try:
         with folder.held(asked(brought, task, budget, place)):
             if (found := folder.result) is None:

@@ -123,6 +123,7 @@ class Folder:
         except OSError as error:
             raise disk_error(self.out / "best", error) from None
         kept = {self.place(one).name for one in (*front(known.values()), chosen)}
+        kept |= {self.place(one).name for one in known.values() if one.final}
         for folder in (self.out / "files").iterdir():
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -14,14 +14,17 @@ from prunelle.fit.entry import Entry
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how a search runs. minutes: all of it; formats: that may be shipped, None takes all installed; threads:
-    of trainings; model, data: the words that named them, for what is written; words: further ones of the command, such
-    as --weights FILE, that make it this network and these splits. candidate: only this one."""
+    """Where and how a search runs.
+
+    minutes: all of it. formats: that may be shipped, None takes all installed. threads: of trainings, None as many as
+    pay. model, data: the words that named them, for what is written; words: further ones of the command, such as
+    --weights FILE, that make it this network and these splits. candidate: only this one.
+    """
 
     out: Path
     minutes: float = 20.0
     formats: tuple[str, ...] | None = None
-    threads: int = 1
+    threads: int | None = None
     seed: int = 0
     model: str = "model"
     data: str | None = None

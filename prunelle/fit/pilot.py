@@ -14,6 +14,7 @@ import torch
 
 from prunelle.data.task import Task
 from prunelle.fit.networks import Brought, settings_for
+from prunelle.measure.macs import MACS_FOR_THREADS, count_macs
 from prunelle.train.losses import objective
 from prunelle.train.precision import BF16, FP32, Precision
 from prunelle.train.settings import TrainSettings
@@ -47,6 +48,13 @@ def pilot(brought: Brought, task: Task) -> Pilot:
     seconds = second if faster else first
     epoch = seconds * (task.train.num_batches(size, drop_last=True) + EVAL_COST * len(task.val) / size)
     return Pilot(epoch, "bf16" if faster else "fp32")
+
+
+def threads_for(brought: Brought, task: Task, cores: int) -> int:
+    """Of trainings: one below MACS_FOR_THREADS, where several wait for each other more than they work."""
+    weight = next(brought.model.parameters(), torch.empty(0))
+    macs = count_macs(brought.model, torch.zeros(1, *task.input_shape, dtype=weight.dtype)).total
+    return 1 if macs < MACS_FOR_THREADS else cores
 
 
 def seconds_a_call(call: Callable[[], object]) -> float:

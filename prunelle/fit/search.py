@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prunelle.fit.budget import Budget, best
-from prunelle.fit.candidates import ZEROS, Candidate, Cut, cuts_to_try
+from prunelle.fit.candidates import ZEROS, Candidate, Cut, cuts_to_try, zeros_that_fit
 from prunelle.fit.entry import Entry
 
 DENSE_SHARE, LOOKS_SHARE = 0.25, 0.45
@@ -91,13 +91,20 @@ class Tuning:
 @dataclass(frozen=True)
 class Setup:
     """What a search is told. files: (format, precision) that may be shipped and are installed; seconds: all its time;
-    epoch_seconds: of one training epoch, from a pilot. can_train: whether there is a loss to train with."""
+    epoch_seconds: of one training epoch, from a pilot. num_weights: that can be pruned."""
 
     budget: Budget
     files: tuple[tuple[str, str], ...]
     seconds: float
     epoch_seconds: float
-    can_train: bool = True
+    num_weights: int = 0
+
+    def cuts(self) -> list[tuple[Cut, ...]]:
+        """What is looked at in one shot."""
+        budget = self.budget
+        by_size = budget.max_kb is not None
+        zeros = zeros_that_fit(self.num_weights, 1e3 * (budget.max_kb or 0.0)) if by_size else ()
+        return cuts_to_try(by_size, budget.has_time or not by_size, zeros)
 
 
 def dense_candidates(setup: Setup) -> list[Candidate]:
@@ -138,8 +145,7 @@ def files_for(cuts: Sequence[Cut], setup: Setup, known: Mapping[str, Entry]) -> 
 
 def looks(setup: Setup, known: Mapping[str, Entry]) -> Iterator[Candidate]:
     """Every cut in one shot, in its files."""
-    by_time = setup.budget.has_time or setup.budget.max_kb is None
-    for cuts in cuts_to_try(setup.budget.max_kb is not None, by_time):
+    for cuts in setup.cuts():
         for name, precision, values in files_for(cuts, setup, known):
             yield Candidate(cuts, (), name, precision, values)
 

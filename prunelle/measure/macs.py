@@ -16,6 +16,9 @@ from torch.utils._pytree import tree_leaves
 from prunelle.errors import ModelError, PrunelleError
 from prunelle.measure.operators import OPERANDS, SEVERAL_WEIGHTS, formula, is_free
 
+MACS_FOR_THREADS = 10_000_000
+"""Multiply-adds an image from which several threads train faster than one: LeNet-5 has 2.3 million, ResNet-20 40.6."""
+
 
 @dataclass(frozen=True)
 class LayerMacs:

@@ -18,9 +18,6 @@ from prunelle.recipes.settings import Recipe
 if TYPE_CHECKING:
     from prunelle.models.open import OpenedModel
 
-MACS_FOR_THREADS = 10_000_000
-"""Multiply-adds an image: LeNet-5 has 2.3 million, ResNet-20 40.6."""
-
 
 def check_words(recipe: Recipe, out: Path, data_dir: str | None, trust: bool) -> None:
     """Every name, file and folder that a recipe mentions exists and may be used; `out` is free for it. No torch.
@@ -125,7 +122,7 @@ def threads_pay(recipe: Recipe, trust: bool) -> bool:
     started again does the same. Raises as check_fit_of_weights."""
     from torch import zeros
 
-    from prunelle.measure.macs import count_macs
+    from prunelle.measure.macs import MACS_FOR_THREADS, count_macs
 
     for cell in recipe.cells:
         opened = open_for(cell.model, cell.data, weights=cell.weights, input_shape=cell.input_shape, trust=trust)

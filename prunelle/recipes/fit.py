@@ -9,12 +9,13 @@ from typing import Any
 from prunelle.data.parts import choose_on_test
 from prunelle.data.task import Task
 from prunelle.fit.budget import Budget
-from prunelle.fit.candidates import Candidate, cuts_to_try
+from prunelle.fit.candidates import Candidate
 from prunelle.fit.fitting import Watch, search, shippable
 from prunelle.fit.networks import Brought
 from prunelle.fit.outcome import Place
 from prunelle.fit.pilot import pilot
 from prunelle.fit.search import LOOKS_SHARE, Setup, dense_candidates
+from prunelle.measure.params import prunable
 from prunelle.recipes.measure import open_with_data
 from prunelle.recipes.shipping import hash_of_state
 
@@ -37,7 +38,7 @@ class Asked:
     on_test: bool = False
     candidate: Candidate | None = None
     data_dir: str | None = None
-    threads: int = 1
+    threads: int | None = None
     seed: int = 0
     trust: bool = False
 
@@ -92,9 +93,9 @@ def plan(asked: Asked) -> dict[str, Any]:
     brought, task = opened(asked)
     files = shippable(asked.formats, brought.builder is not None)
     found = pilot(brought, task)
-    setup = Setup(asked.budget, files, 60 * asked.minutes, found.epoch_seconds)
-    by_time = asked.budget.has_time or asked.budget.max_kb is None
-    cuts = cuts_to_try(asked.budget.max_kb is not None, by_time)
+    num = sum(weight.numel() for weight in prunable(brought.model).values())
+    setup = Setup(asked.budget, files, 60 * asked.minutes, found.epoch_seconds, num)
+    cuts = setup.cuts()
     left = (1 - LOOKS_SHARE) * setup.seconds
     rows = [{"what": one.name, "minutes": FILE_SECONDS / 60} for one in dense_candidates(setup)]
     rows += [
