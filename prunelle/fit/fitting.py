@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from prunelle.data.task import Task
 from prunelle.engines.local import num_cores
@@ -188,12 +189,16 @@ class Search:
             met=self.budget.met(dataclasses.replace(chosen, drop=drop)),
             folder=self.place.out / "best",
             entries=tuple(sorted(known.values(), key=self.budget.rank)),
-            nearest=nearest(self.budget, known.values()),
+            nearest={
+                limit: miss
+                for limit, miss in nearest(self.budget, known.values()).items()
+                if self.budget.used(miss)[limit] > 1
+            },
             top1=after.top1,
             top1_dense=dense.top1,
             test_drop=drop,
             num_test=len(after.scores),
-            per_class=flips(dense, after, self.task.class_names) if dense.predictions.numel() else [],
+            per_class=flips(dense, after, self.task.class_names) if labels(dense.targets) else [],
             reference=self.reference_word,
             reference_ms=chosen.median_ms / chosen.share,
             spent=self.spent,
@@ -210,6 +215,11 @@ def evaluation(made: Made, task: Task) -> Evaluation:
     scores = task.metric(made.outputs, made.targets)
     loss = float(task.loss(made.outputs, made.targets))
     return Evaluation(float(scores.double().mean()), loss, scores, made.outputs.argmax(1), made.targets)
+
+
+def labels(targets: Tensor) -> bool:
+    """Whether each target is one class."""
+    return targets.ndim == 1 and not targets.is_floating_point()
 
 
 def reference_word() -> str:
