@@ -40,9 +40,9 @@ def write_pages(outcome: Outcome, place: Place) -> None:
 
 
 def placed(outcome: Outcome, place: Place) -> list[dict[str, Any]]:
-    """The rows, with the folder in which a file that was kept lies; None for the others."""
+    """The rows, with the folder below place.out in which a file that was kept lies; None for the others."""
     folder = Folder(place.out)
-    where = {one.candidate.id: str(folder.place(one)) for one in outcome.entries}
+    where = {one.candidate.id: str(folder.place(one).relative_to(place.out)) for one in outcome.entries}
     found = rows(outcome, place)
     return [{**one, "path": where[one["id"]] if one["front"] or one["chosen"] else None} for one in found]
 
@@ -141,9 +141,13 @@ def paired_error(per_class: Sequence[Mapping[str, Any]], count: int) -> float:
 def command(outcome: Outcome, place: Place) -> str:
     """The line that makes this search again."""
     words = ["prunelle", "fit", place.model, *(["--data", place.data] if place.data else []), *place.words]
-    for name, value in vars(outcome.budget).items():
-        words += [f"--{name.replace('_', '-')}", f"{value:.10g}"] if value is not None else []
-    words += ["--minutes", f"{place.minutes:.10g}", "--seed", str(place.seed), "--threads", str(place.threads)]
+    budget = outcome.budget
+    ratio = None if budget.max_ratio is None else f"{budget.max_ratio:.10g}x"
+    for name, value in (("ms", budget.max_ms), ("ms", ratio), ("kb", budget.max_kb), ("drop", budget.max_drop)):
+        words += [] if value is None else [f"--max-{name}", value if isinstance(value, str) else f"{value:.10g}"]
+    words += ["--minutes", f"{place.minutes:.10g}"]
+    words += ["--seed", str(place.seed)] if place.seed and "--seed" not in words else []
+    words += ["--threads", str(place.threads)] if place.threads is not None else []
     words += ["--runtimes", ",".join(place.formats)] if place.formats else []
     return shlex.join([*words, "--out", str(place.out)])
 

@@ -85,18 +85,21 @@ def number(value: Any) -> float | None:
     return value
 
 
-def column_names(rows: Iterable[Row]) -> list[str]:
-    """COLUMNS in their order, then every further key of the rows in alphabetical order."""
-    return [*COLUMNS, *sorted({key for row in rows for key in row} - set(COLUMNS))]
+def column_names(rows: Iterable[Row], first: Sequence[str] = COLUMNS) -> list[str]:
+    """`first` in its order, then every further key of the rows in alphabetical order."""
+    return [*first, *sorted({key for row in rows for key in row} - set(first))]
 
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def rows_csv(rows: Sequence[Row]) -> str:
-    """The rows as CSV text with a header, in full precision; what was not measured (None, NaN) is an empty field."""
-    names = column_names(rows)
+def rows_csv(rows: Sequence[Row], first: Sequence[str] = COLUMNS) -> str:
+    """The rows as CSV text with a header, columns as `column_names` says, in full precision.
+
+    What was not measured (None, NaN) is an empty field.
+    """
+    names = column_names(rows, first)
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
@@ -106,20 +109,20 @@ def rows_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def rows_json(rows: Sequence[Row]) -> str:
+def rows_json(rows: Sequence[Row], first: Sequence[str] = COLUMNS) -> str:
     """The rows as a JSON list of objects, all with the same keys; what was not measured (None, NaN) is null."""
-    names = column_names(rows)
+    names = column_names(rows, first)
     return json.dumps([{name: _plain(row.get(name)) for name in names} for row in rows], indent=1, allow_nan=False)
 
 
-def write_csv(rows: Sequence[Row], path: Path | str) -> None:
+def write_csv(rows: Sequence[Row], path: Path | str, first: Sequence[str] = COLUMNS) -> None:
     """rows_csv into a file; folders on the way are made. Raises DiskError."""
-    write_text(Path(path), rows_csv(rows))
+    write_text(Path(path), rows_csv(rows, first))
 
 
-def write_json(rows: Sequence[Row], path: Path | str) -> None:
+def write_json(rows: Sequence[Row], path: Path | str, first: Sequence[str] = COLUMNS) -> None:
     """rows_json into a file; folders on the way are made. Raises DiskError."""
-    write_text(Path(path), rows_json(rows) + "\n")
+    write_text(Path(path), rows_json(rows, first) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
