@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from prunelle.models.load import build
 from prunelle.models.names import TABLE
 from prunelle.seeds import generator
-from prunelle.ship.c_source import plan_c, run_function, write_c
+from prunelle.ship.c_plan import plan_c
+from prunelle.ship.c_source import run_function, write_c
 from prunelle.ship.compiler import compile_c, target_of
 from prunelle.ship.native import library_module
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from prunelle.data.task import Preprocessing
 from prunelle.errors import ModelError
-from prunelle.ship.c_source import Plan
+from prunelle.ship.c_plan import Plan
 from prunelle.ship.frozen import frozen
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from prunelle.measure.latency import Timing, time_callable, time_interleaved
-from prunelle.ship.c_source import Choice, Plan, write_trials
+from prunelle.ship.c_plan import Choice, Plan
+from prunelle.ship.c_source import write_trials
 from prunelle.ship.compiler import Target, compile_c
 
 BATCH_US = 20

@@ -25,7 +25,8 @@ from prunelle.data.task import Preprocessing
 from prunelle.errors import CorruptFileError, SettingError, ShapeError, UntrustedCodeError, WorkError
 from prunelle.files import sha256
 from prunelle.ship.c_example import header, main_c, self_test
-from prunelle.ship.c_source import Plan, layer_function, plan_c, run_function, write_c
+from prunelle.ship.c_plan import Plan, plan_c
+from prunelle.ship.c_source import layer_function, run_function, write_c
 from prunelle.ship.compiler import Target, compile_c, native_macros, runs_here, target_of
 from prunelle.ship.kernel_trials import aligned, choose_kernels
 from prunelle.ship.native_folder import describe, read_record, write_folder

@@ -9,7 +9,7 @@ from prunelle.errors import CorruptFileError
 from prunelle.files import atomic_write, read_sealed_json, sha256, write_sealed_json
 from prunelle.ship.c.ops import Linear
 from prunelle.ship.c.taps import TapConv, Windows
-from prunelle.ship.c_source import Choice, Plan
+from prunelle.ship.c_plan import Choice, Plan
 
 NEEDED = ("name", "target", "workspace_bytes", "input_shape", "output_shape", "library", "sha256")
 

@@ -3,7 +3,7 @@ from torch import nn
 
 from prunelle.measure.latency import Timing
 from prunelle.ship.c.conv import Shape
-from prunelle.ship.c_source import plan_c
+from prunelle.ship.c_plan import plan_c
 from prunelle.ship.compiler import target_of
 from prunelle.ship.kernel_trials import aligned, choose_kernels, fastest
 

@@ -27,10 +27,9 @@ from prunelle.ship.c.ops import (
     Step,
     Vector,
     VectorEach,
-    read_maps,
-    read_vectors,
 )
-from prunelle.ship.c.shrink import shrink_linears
+from prunelle.ship.c.reads import read_maps, read_vectors
+from prunelle.ship.c.shrink import shrink_flattens, shrink_linears
 
 KEEP_ZERO = {"relu", "silu", "tanh", "hardswish", "gelu", "gelu_tanh", "leaky"}
 
@@ -42,7 +41,7 @@ def fuse(program: Program) -> Program:
     for op in ops:
         if isinstance(op, Conv | Linear):
             fold_(op)
-    ops = shrink_linears(drop_zeros(ops), program.output)
+    ops = shrink_flattens(shrink_linears(drop_zeros(ops), program.output), program.output)
     return replace(program, ops=drop_unread(ops, program.output))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from prunelle.ship.c.fixed_point import AddScaled
-from prunelle.ship.c.ops import ZERO, Maps, Pool, Program, Vector, read_maps, read_vectors
+from prunelle.ship.c.ops import ZERO, Maps, Pool, Program, Vector
+from prunelle.ship.c.reads import read_maps, read_vectors
 from prunelle.ship.c.taps import Expand, Placed, TapConv, Windows
 
 SLACK = 4

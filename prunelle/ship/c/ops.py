@@ -235,24 +235,3 @@ class Program:
             if one.first <= channel < one.first + one.count:
                 return one
         raise AssertionError(f"no buffer holds channel {channel}")
-
-
-def read_maps(op: Op) -> list[int]:
-    """The numbers of the channels that an operation reads, its steps' too."""
-    found = list(op.x) if isinstance(op, Conv | MapEach | Pool | Mean | Flatten) else []
-    for step in getattr(op, "steps", []):
-        if isinstance(step, AddMaps | MulMaps):
-            found += step.other
-    return [channel for channel in found if channel != ZERO]
-
-
-def read_vectors(op: Op) -> list[Vector]:
-    found = [op.x] if isinstance(op, Linear | VectorEach | Softmax) else []
-    if isinstance(op, Gather):
-        found += [piece[0] for piece in op.pieces]
-    for step in getattr(op, "steps", []):
-        if isinstance(step, Gate):
-            found.append(step.vector)
-        if isinstance(step, JoinVector):
-            found.append(step.other)
-    return found

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prunelle.ship.c.ops import Activate, Linear, Op, Vector, read_vectors
+from prunelle.ship.c.ops import Activate, Flatten, Linear, Op, Vector
+from prunelle.ship.c.reads import read_vectors
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu, "sigmoid": torch.sigmoid, "silu": F.silu, "tanh": torch.tanh, "hardswish": F.hardswish,
@@ -29,6 +30,27 @@ def shrink_linears(ops: list[Op], output: Vector) -> list[Op]:
             if op.out is not output and len(readers) == 1 and isinstance(readers[0], Linear) and readers[0].x is op.out:
                 shrink_(op, readers[0])
     return ops
+
+
+def shrink_flattens(ops: list[Op], output: Vector) -> list[Op]:
+    """In place: a linear layer that alone reads flattened maps no longer gets those of which it reads no pixel."""
+    for op in ops:
+        if isinstance(op, Linear):
+            maker = next((other for other in ops if isinstance(other, Flatten) and other.out is op.x), None)
+            readers = sum(op.x in read_vectors(other) for other in ops)
+            if maker is not None and op.x is not output and readers == 1:
+                drop_maps_(maker, op)
+    return ops
+
+
+def drop_maps_(op: Flatten, reader: Linear) -> None:
+    pixels = op.out.count // len(op.x)
+    kept = (reader.weight != 0).any(axis=0).reshape(len(op.x), pixels).any(axis=1)
+    if kept.all() or not kept.any():
+        return
+    op.x = [channel for channel, stays in zip(op.x, kept, strict=True) if stays]
+    op.out.count = len(op.x) * pixels
+    reader.weight = np.ascontiguousarray(reader.weight[:, np.repeat(kept, pixels)])
 
 
 def shrink_(op: Linear, reader: Linear) -> None:

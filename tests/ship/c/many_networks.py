@@ -16,7 +16,8 @@ from prunelle.graph.trace import trace
 from prunelle.ship.c.lower import lower
 from prunelle.ship.c.ops import Program
 from prunelle.ship.c.writer import FP32, INT16, Writer
-from prunelle.ship.c_source import Plan, assemble, layer, plan_program
+from prunelle.ship.c_plan import Plan, plan_program
+from prunelle.ship.c_source import assemble, layer
 from prunelle.ship.compiler import Target, compile_c
 
 FAST = ("-march=native", "-O1", "-fno-tree-vectorize", "-Werror")

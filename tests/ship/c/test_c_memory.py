@@ -7,7 +7,7 @@ from prunelle.models.load import build
 from prunelle.models.names import TABLE
 from prunelle.ship.c.memory import SLACK, lifetimes, size_of
 from prunelle.ship.c.ops import Maps
-from prunelle.ship.c_source import Plan
+from prunelle.ship.c_plan import Plan
 
 NAMES = [
     "lenet_300_100",

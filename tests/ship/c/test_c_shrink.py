@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from many_networks import errors, network
 from torch import nn
 
 from prunelle.graph.trace import trace
 from prunelle.ship.c.fuse import fuse
 from prunelle.ship.c.lower import lower
 from prunelle.ship.c.ops import Linear, LoadVector
-from prunelle.ship.c_source import background_of, plan_c
+from prunelle.ship.c_plan import background_of, plan_c
 from prunelle.ship.compiler import target_of
 from prunelle.ship.native import build_native, load_native
 
@@ -35,6 +36,27 @@ def test_a_constant_unit_moves_into_the_next_bias():
     assert first.weight.tolist() == [[1, 0, 2, 0]]
     assert second.weight.tolist() == [[1], [0]]
     assert second.bias.tolist() == [0.5 + 3 * 2, 2]
+
+
+def test_maps_of_which_no_pixel_is_read_are_not_made():
+    """Of three channels of 2 x 2 pixels the second is read nowhere: its convolution, pool and pixels go."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 2)).eval()
+    with torch.no_grad():
+        net[3].weight[:, 4:8] = 0
+    image = torch.randn(1, 1, 6, 6)
+    program = fuse(lower(net, trace(net, image), 16))
+    flatten, last = program.ops[-2:]
+    assert isinstance(last, Linear) and last.weight.shape == (2, 8)
+    assert len(flatten.x) == 2 and flatten.out.count == 8
+    plan = plan_c(net, image, 32, 12)
+    assert {int(channel) for channel in plan.ops[2].taps[:, 0]} == {0, 2}
+    assert plan_c(nn.Sequential(*net[:3], nn.Linear(12, 2)).eval(), image, 32, 12).ops[2].taps.shape == (27, 4)
+    assert error_of(net, image) <= 1e-6
+
+
+def error_of(net: nn.Module, image: torch.Tensor) -> float:
+    return errors([network(net, image)])[0]
 
 
 def test_a_layer_without_such_units_stays():

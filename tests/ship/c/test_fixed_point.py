@@ -7,7 +7,7 @@ from torch import nn
 from prunelle.errors import ModelError, SettingError
 from prunelle.ship.c.fixed_point import MOST, ROOM, Rescale, fraction
 from prunelle.ship.c.taps import TapConv
-from prunelle.ship.c_source import plan_c
+from prunelle.ship.c_plan import plan_c
 
 
 def layered(seed: int, head: bool = True) -> Case:
