@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prunelle.report import fitted_picture, fitted_tables, fitted_words
+from prunelle.report import fitted_key, fitted_picture, fitted_tables, fitted_words
 from prunelle.report.cells import kilobytes, significant
 from prunelle.report.fitted_picture import Scene
 from prunelle.report.fitted_words import TOP1, Limit, plain
@@ -19,43 +19,7 @@ from prunelle.report.rows import Row, number, write_text
 from prunelle.report.speed import pairs, section
 from prunelle.report.structure import HERE, POLICY, text
 
-CSS = (
-    """
-td { vertical-align: middle; }
-td small { white-space: normal; }
-td.num small { white-space: nowrap; }
-tr.winner td { background: var(--pruned); }
-tr.out td { color: var(--soft); }
-td.why { white-space: normal; overflow-wrap: anywhere; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; }
-.good { color: #0a6b3d; font-weight: 600; } .bad { color: #a3281f; font-weight: 600; }
-.tag { background: #1f2933; color: #fff; font-size: 11px; font-weight: 600; border-radius: 4px; padding: 1px 6px; }
-#answer { border-left: 6px solid #0a6b3d; } #answer.missed { border-left-color: #b3261e; }
-#answer h2 { font-size: 22px; color: #0a6b3d; margin-bottom: 8px; } #answer.missed h2 { color: #a3281f; }
-#answer p { font-size: 17px; max-width: 62em; margin: 0 0 12px; overflow-wrap: anywhere; }
-#answer p.why { font-size: 15px; color: var(--soft); margin: 14px 0 0; }
-#answer code { font-size: .95em; background: #eef1f4; border-radius: 4px; padding: 1px 5px; font-weight: 600; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 230px), 1fr)); gap: 12px; }
-.tile { border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; }
-.tile b { display: block; font-size: 24px; line-height: 1.25; font-variant-numeric: tabular-nums; }
-.tile i { display: block; position: relative; height: 8px; border-radius: 4px; background: #e6e9ed; margin: 8px 0; }
-.tile i span { display: block; height: 8px; border-radius: 4px; background: #0a6b3d; }
-.tile.over i span { background: #b3261e; }
-.tile i u { position: absolute; top: -4px; width: 2px; height: 16px; background: #1f2933; }
-.tile small { color: var(--soft); font-size: 13px; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: 8px 20px; }
-.key { display: flex; flex-wrap: wrap; gap: 4px 18px; list-style: none; margin: 10px 0 0; padding: 0; }
-.key { font-size: 13.5px; }
-.key li { display: inline-flex; align-items: center; gap: 6px; }
-details summary { cursor: pointer; color: var(--accent); }
-td details code, td code { white-space: normal; overflow-wrap: anywhere; font-size: 12px; }
-td details { max-width: 30em; white-space: normal; text-align: left; }
-#alone td, #frontier td, #tried td, #near td, #beside td { white-space: normal; }
-#beside table { max-width: 780px; } #beside .scroll { border: 0; }
-@media (max-width: 720px) { .stacked td small { max-width: none; } #beside td:first-child { font-weight: 600; } }
-"""
-    + fitted_picture.CSS
-)
+STYLES = ("page.css", "fitted.css")
 
 
 @dataclass(frozen=True)
@@ -128,7 +92,7 @@ def fitted_html(found: Fitted) -> str:
 <meta name="generator" content="Prunelle">
 <link rel="icon" href="data:,">
 <title>{text(found.title)}</title>
-<style>{(HERE / "page.css").read_text(encoding="utf-8")}{CSS}</style>
+<style>{"".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)}</style>
 </head>
 <body>
 <header><div class="brand">Prunelle fit</div><h1>{text(found.title)}</h1>
@@ -223,7 +187,7 @@ def pictures(found: Fitted) -> str:
         f"<figure><figcaption>{names[scene.cost]}</figcaption>{fitted_picture.picture(scene)}</figure>"
         for scene in scenes
     )
-    body = f'{hint}<div class="pair">{figures}</div>{fitted_picture.key(fit)}'
+    body = f'{hint}<div class="pair">{figures}</div>{fitted_key.key(fit)}'
     return section("pictures", "All files, and the limits", body)
 
 

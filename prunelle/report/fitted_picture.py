@@ -7,31 +7,16 @@ from dataclasses import dataclass
 
 from prunelle.report.axes import Axis, cost_axis
 from prunelle.report.cells import kilobytes, significant
+from prunelle.report.fitted_key import BEYOND, FAMILIES, family
 from prunelle.report.fitted_words import TOP1, Limit, change, plain, score, used
 from prunelle.report.pareto import pareto_front
+from prunelle.report.placing import GLYPH, Sheet
 from prunelle.report.rows import Row, number
 from prunelle.report.structure import text
 
 WIDTH, HEIGHT = 440, 340
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 28, 48
-GLYPH = 7.4
-"""Width of a letter, at the larger of the two text sizes."""
-FAMILIES = {
-    "dense": ("#5b6875", "nothing removed"),
-    "zeros": ("#0072b2", "single weights to zero"),
-    "channels": ("#d55e00", "channels removed"),
-    "blocks": ("#009e73", "blocks removed"),
-    "several": ("#a6498b", "several of these"),
-}
-BEYOND = "#b3261e"
-CSS = """
-.fit-picture { display: block; width: 100%; height: auto; }
-.fit-picture text { font: 12px system-ui, "Segoe UI", Roboto, Arial, sans-serif; fill: #3b4754; }
-.fit-picture .halo { paint-order: stroke; stroke: #fff; stroke-width: 3.5px; stroke-linejoin: round; }
-.fit-picture .said { font-weight: 700; fill: #1f2933; }
-.fit-picture .limit { fill: #8f1d16; }
-@media (max-width: 720px) { .fit-picture text { font-size: 13.5px; } }
-"""
+UNITS = {"ms": " ms", "kb": " KB"}
 
 
 @dataclass(frozen=True)
@@ -51,20 +36,15 @@ class Scene:
         return next((one for one in self.limits if one.key == self.cost), None)
 
     @property
+    def allowed_drop(self) -> float:
+        """Points; 0 without a limit."""
+        return next((one.allowed for one in self.limits if one.key == "drop"), 0.0)
+
+    @property
     def least_score(self) -> float | None:
         """The metric, in hundredths, below which the limit of the drop is broken."""
-        allowed = next((one.allowed for one in self.limits if one.key == "drop"), None)
-        return None if allowed is None else 100 * self.dense["val_top1"] - allowed
-
-
-def family(row: Row) -> str:
-    """What was taken away, as one of FAMILIES; fewer bits a weight alone take nothing away.
-
-    >>> family({"techniques": ["zeros", "int16"]}), family({"techniques": ["zeros", "channels"]})
-    ('zeros', 'several')
-    """
-    found = [name for name in row["techniques"] if name in FAMILIES]
-    return "several" if len(found) > 1 else found[0] if found else "dense"
+        given = any(one.key == "drop" for one in self.limits)
+        return 100 * self.dense["val_top1"] - self.allowed_drop if given else None
 
 
 def score_axis(scene: Scene) -> Axis:
@@ -75,15 +55,14 @@ def score_axis(scene: Scene) -> Axis:
     """
     dense, chosen = 100 * scene.dense["val_top1"], 100 * scene.chosen["val_top1"]
     scores = [100 * row["val_top1"] for row in scene.rows]
-    allowed = next((one.allowed for one in scene.limits if one.key == "drop"), 0.0)
     least = 1.0 if scene.metric == TOP1 else (max(scores) - min(scores)) / 2 or abs(dense) / 10 or 1.0
-    span = max(4 * allowed, 2 * (dense - chosen), 6 * scene.chosen["drop_error"]) or least
+    span = max(4 * scene.allowed_drop, 2 * (dense - chosen), 6 * scene.chosen["drop_error"]) or least
     limit = dense if scene.least_score is None else scene.least_score
     top, floor = max(*scores, dense, limit), min(*scores, dense)
     floor = min(floor, limit) if floor - limit < max(top - floor, span) else floor
     low = max(floor, dense - max(span, least / 2))
     pad = 0.1 * (top - low) or least / 2
-    return Axis(low if low > floor else low - pad, top + pad)
+    return Axis(low if low > floor else low - 2 * pad, top + pad)
 
 
 def picture(scene: Scene) -> str:
@@ -188,95 +167,43 @@ def hover(row: Row, metric: str = TOP1) -> str:
 
 
 def labels(x: Axis, y: Axis, scene: Scene, where: Sequence[tuple[float, float]]) -> str:
-    """Words at the limits, the dense network and the chosen one, placed where they cover no dot."""
-    taken = [(px - 6, py - 6, 12.0, 12.0) for px, py in where]
+    """The dense network's mark, and words at it, at the chosen file and at the limits."""
+    sheet = Sheet((LEFT + 2, TOP, WIDTH - LEFT - 2, HEIGHT - TOP - BOTTOM))
+    for place in where:
+        sheet.take(*place, 6)
     parts = []
     if scene.limit:
-        words = f"limit {plain(scene.limit.allowed)}{ {'ms': ' ms', 'kb': ' KB'}.get(scene.cost, '') }"
-        half = len(words) * GLYPH / 2
-        at = min(max(across(x, scene.limit.allowed), LEFT + 24 + half), WIDTH - half - 2)
-        parts.append(f'<text class="limit" x="{at:.1f}" y="{TOP - 8}" text-anchor="middle">{words}</text>')
-    marks: list[tuple[float, float, str, str]] = []
+        at = across(x, scene.limit.allowed)
+        sheet.taken.append((at - 1, TOP, 2, HEIGHT))
+        parts.append(over_line(at, f"limit {plain(scene.limit.allowed)}{UNITS.get(scene.cost, '')}"))
+    marks = [(*place, "chosen") for row, place in zip(scene.rows, where, strict=True) if row["chosen"]]
     if (cost := dense_cost(scene)) is not None:
         px, py = across(x, cost), upward(y, 100 * scene.dense["val_top1"])
-        look = 'fill="#fff" stroke="#1f2933" stroke-width="1.8"'
         told = f"the dense network, {scene.dense.get('name', '')}"
+        look = 'fill="#fff" stroke="#1f2933" stroke-width="1.8"'
         parts.append(f'<path d="M{px:.1f} {py - 7:.1f}l7 7-7 7-7-7z" {look}><title>{text(told)}</title></path>')
-        taken.append((px - 7, py - 7, 14, 14))
-        marks.append((px, py, "dense", "said"))
-    chosen = next((place for row, place in zip(scene.rows, where, strict=True) if row["chosen"]), None)
-    if chosen is not None:
-        taken.append((chosen[0] - 11, chosen[1] - 11, 22, 22))
-        marks.insert(0, (*chosen, "chosen", "said"))
-    for px, py, words, look in marks:
-        parts.append(around(px, py, words, look, taken))
+        marks.append((px, py, "dense"))
+    for px, py, _ in marks:
+        sheet.take(px, py, 11)
+    parts += [sheet.beside(words, px, py, "said") for px, py, words in marks]
     if scene.least_score is not None and scene.least_score >= y.low:
-        at_y = upward(y, scene.least_score)
-        allowed = next(one.allowed for one in scene.limits if one.key == "drop")
-        words = f"limit {'−' if allowed >= 0 else '+'}{plain(abs(allowed))} points"
-        wide = len(words) * GLYPH
-        spots = [
-            (px, at_y + dy) for dy in (15, -6) for px in (LEFT + 6, WIDTH - RIGHT - wide - 4, (LEFT + WIDTH - wide) / 2)
-        ]
-        parts.append(written(spots, words, "limit", taken))
+        parts.append(sheet.write(*under_line(upward(y, scene.least_score), scene.allowed_drop), "limit"))
     return "".join(parts)
 
 
-def around(x: float, y: float, words: str, look: str, taken: list[tuple[float, float, float, float]]) -> str:
-    """Words beside a mark, on the side where they cover least."""
+def over_line(at: float, words: str) -> str:
+    """A word over an upright line, within the picture."""
+    half = len(words) * GLYPH / 2
+    middle = min(max(at, LEFT + 24 + half), WIDTH - half - 2)
+    return f'<text class="limit" x="{middle:.1f}" y="{TOP - 8}" text-anchor="middle">{text(words)}</text>'
+
+
+def under_line(at: float, allowed: float) -> tuple[str, list[tuple[float, float]]]:
+    """The words at the limit of the drop, and where they may stand: under the line or over it."""
+    words = f"limit {'−' if allowed >= 0 else '+'}{plain(abs(allowed))} points"
     wide = len(words) * GLYPH
-    sides = [(x + 13, y + 4), (x - 13 - wide, y + 4), (x - wide / 2, y - 14), (x - wide / 2, y + 24)]
-    sides += [(x + 9, y - 10), (x - 9 - wide, y - 10), (x + 9, y + 20), (x - 9 - wide, y + 20)]
-    return written(sides, words, look, taken)
-
-
-def written(
-    spots: Sequence[tuple[float, float]], words: str, look: str, taken: list[tuple[float, float, float, float]]
-) -> str:
-    """Words at the spot (left end of the baseline) where they cover least; the place is taken from then on."""
-    wide, high = len(words) * GLYPH, 15.0
-
-    def cost(spot: tuple[float, float]) -> float:
-        left, top = spot[0], spot[1] - 12
-        out = (
-            max(0, LEFT + 2 - left)
-            + max(0, left + wide - WIDTH)
-            + max(0, TOP - top)
-            + max(0, top + high - HEIGHT + BOTTOM)
-        )
-        return 50 * out + sum(
-            max(0.0, min(left + wide, bx + bw) - max(left, bx)) * max(0.0, min(top + high, by + bh) - max(top, by))
-            for bx, by, bw, bh in taken
-        )
-
-    x, y = min(spots, key=cost)
-    taken.append((x, y - 12, wide, high))
-    return f'<text class="halo {look}" x="{x:.1f}" y="{y:.1f}">{text(words)}</text>'
-
-
-def key(rows: Sequence[Row]) -> str:
-    """The legend: the families that occur, then the marks."""
-    present = {family(row) for row in rows}
-
-    def item(shape: str, words: str) -> str:
-        return f'<li><svg width="22" height="16" aria-hidden="true">{shape}</svg>{text(words)}</li>'
-
-    items = [
-        item(f'<circle cx="11" cy="8" r="5.5" fill="{color}"/>', words)
-        for name, (color, words) in FAMILIES.items()
-        if name in present
-    ]
-    pale = 'fill="#5b6875" fill-opacity="0.28" stroke="#5b6875"'
-    items.append(item(f'<circle cx="11" cy="8" r="5" {pale}/>', "pale: breaks a limit"))
-    items.append(item('<circle cx="11" cy="8" r="7" fill="none" stroke="#1f2933" stroke-width="2"/>', "chosen"))
-    items.append(
-        item('<path d="M11 1l7 7-7 7-7-7z" fill="#fff" stroke="#1f2933" stroke-width="1.6"/>', "dense network")
-    )
-    items.append(
-        item('<path d="M2 13H11V4H21" fill="none" stroke="#7b8794" stroke-width="1.5"/>', "best accuracy for a cost")
-    )
-    items.append(item(f'<path d="M1 3h20v11H1z" fill="{BEYOND}" fill-opacity="0.1"/>', "beyond a limit"))
-    return f'<ul class="key">{"".join(items)}</ul>'
+    ends = (LEFT + 6, WIDTH - RIGHT - wide - 4, (LEFT + WIDTH - wide) / 2)
+    return words, [(px, at + dy) for dy in (15, -6) for px in ends]
 
 
 def below_edge(scene: Scene) -> int:

@@ -13,17 +13,19 @@ from prunelle.report.tables import Table
 
 Lines = Iterable[tuple[str, Sequence[str]]]
 """(class of the row, its cells)."""
+BLANK = ' data-sort=""'
+"""Of a cell without content: left out of a card."""
 
 
 def grid(heads: Sequence[str], lines: Lines, stacked: bool = True) -> str:
-    """A table. A head with # before it is one of figures; a cell is HTML. stacked: rows are cards on a narrow screen."""
+    """A table. Heads with # before them are of figures; cells are HTML. stacked: rows are cards on a narrow screen."""
     names = [head.removeprefix("#") for head in heads]
     looks = [' class="num"' if head.startswith("#") else "" for head in heads]
     top = "".join(f'<th scope="col"{look}>{text(name)}</th>' for look, name in zip(looks, names, strict=True))
     body = []
     for mark, found in lines:
         cells = [
-            f'<td{look} data-label="{text(name)}">{cell or MISSING}</td>'
+            f'<td{look} data-label="{text(name)}"{"" if cell else BLANK}>{cell or MISSING}</td>'
             for look, name, cell in zip(looks, names, found, strict=True)
         ]
         body.append(f"<tr{f' class={mark}' if mark else ''}>{''.join(cells)}</tr>")
