@@ -106,13 +106,14 @@ class Search:
 
     def run(self) -> Entry:
         """Try candidates until nothing is left to try or no time; then measure the best of them as results are."""
-        if self.place.candidate is not None:
-            return self.final(self.place.candidate)
+        if (alone := self.place.candidate) is not None:
+            done = self.folder.entries().get(alone.id)
+            return done if done is not None and done.fit and done.final else self.final(alone)
         tuning = None
         if "tuning" in (notes := self.folder.notes()):
             tuning = Tuning.from_json(notes["tuning"])
         while True:
-            known = self.folder.entries()
+            known = self.folder.looks()
             one = next_candidate(self.setup, known, self.spent, tuning)
             if one is None and tuning is None:
                 tuning = plan_tuning(self.setup, known, self.setup.seconds - self.spent)
@@ -177,6 +178,7 @@ class Search:
         one = chosen.candidate
         network = self.networks.finished(self.networks.make(one.cuts, one.epochs), one.values, one.bits)
         place = self.folder.place(chosen)
+        self.folder.link(chosen)  # which a look may outrank, and which a kill may have kept from being linked
         made, _ = told_on_test(one, network, self.bench, place)
         self.rewrite(made, place)
         dense = evaluate(self.brought.model, self.task.test, self.task.loss, self.task.metric)

@@ -67,12 +67,24 @@ class Folder:
         """Finished candidates by id; of one that was measured twice the final one. Raises CorruptFileError."""
         found: dict[str, Entry] = {}
         for path in sorted((self.out / "rows").glob("*.json")):  # a final one sorts before: "-" < "."
-            entry = Entry.from_json(read_sealed_json(path), str(path))
-            if path != self.row(entry):
-                raise CorruptFileError(f"{path}: holds the row of {self.row(entry).name}; delete it.")
+            entry = self.read(path)
             if entry.final or not found.get(entry.candidate.id, entry).final:
                 found[entry.candidate.id] = entry
         return found
+
+    def looks(self) -> dict[str, Entry]:
+        """The same without final ones: what a search goes by, so that one that was killed while its best were measured
+        anew goes on as it would have. Raises CorruptFileError."""
+        rows = self.out / "rows"
+        paths = [path for path in sorted(rows.glob("*.json")) if not path.stem.endswith(FINAL)]
+        return {one.candidate.id: one for one in map(self.read, paths)}
+
+    def read(self, path: Path) -> Entry:
+        """A row. Raises CorruptFileError."""
+        entry = Entry.from_json(read_sealed_json(path), str(path))
+        if path != self.row(entry):
+            raise CorruptFileError(f"{path}: holds the row of {self.row(entry).name}; delete it.")
+        return entry
 
     def row(self, entry: Entry) -> Path:
         return self.out / "rows" / f"{entry.candidate.id}{FINAL if entry.final else ''}.json"
@@ -114,20 +126,24 @@ class Folder:
         chosen = best(budget, (one for one in known.values() if self.place(one).is_dir()))
         if chosen is None:
             return None
-        try:
-            link = self.out / f".best-{os.getpid()}"
-            link.unlink(missing_ok=True)
-            link.symlink_to(Path("files") / self.place(chosen).name)
-            os.replace(link, self.out / "best")
-            sync_folder(self.out)
-        except OSError as error:
-            raise disk_error(self.out / "best", error) from None
+        self.link(chosen)
         kept = {self.place(one).name for one in (*front(known.values()), chosen)}
         kept |= {self.place(one).name for one in known.values() if one.final}
         for folder in (self.out / "files").iterdir():
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
         return chosen
+
+    def link(self, entry: Entry) -> None:
+        """Make OUT/best lead to its files. Raises DiskError."""
+        try:
+            link = self.out / f".best-{os.getpid()}"
+            link.unlink(missing_ok=True)
+            link.symlink_to(Path("files") / self.place(entry).name)
+            os.replace(link, self.out / "best")
+            sync_folder(self.out)
+        except OSError as error:
+            raise disk_error(self.out / "best", error) from None
 
     def notes(self) -> dict[str, Any]:
         """search.json; empty when there is none yet. Raises CorruptFileError."""

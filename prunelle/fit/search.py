@@ -181,7 +181,7 @@ def promising(setup: Setup, known: Mapping[str, Entry]) -> list[Line]:
         own = [one for one in known.values() if one.candidate.cuts == cuts and not one.candidate.epochs and one.fit]
         if not own:
             continue
-        own.sort(key=lambda one: (budget.excess(one, ("ms", "kb")), one.candidate.values or 0, one.median_ms))
+        own.sort(key=lambda one: (budget.excess(one, ("ms", "kb")), one.candidate.values or 0, one.median_ms, one.name))
         over = budget.excess(own[0], ("ms", "kb"))
         keeping = [one for one in own if budget.excess(one, ("ms", "kb")) == over][:2]
         files = tuple(file for one in keeping for file in files_of(one, setup))
@@ -190,7 +190,8 @@ def promising(setup: Setup, known: Mapping[str, Entry]) -> list[Line]:
         if not budget.has_time and budget.max_kb is None:
             key = (min(one.drop for one in own) / POINTS + math.log2(max(own[0].median_ms, 1e-9)), 0.0, 0.0)
         found.append((key, Line(cuts, tuple(dict.fromkeys(files)))))
-    found.sort(key=lambda pair: pair[0])
+    # By name where they are even: a folder that is read again gives entries in another order.
+    found.sort(key=lambda pair: (pair[0], [cut.name for cut in pair[1].cuts]))
     fits = [line for key, line in found if key[0] <= 0 or not (budget.has_time or budget.max_kb is not None)]
     return fits or [line for _, line in found[:1]]
 

@@ -84,8 +84,17 @@ def test_the_final_figures_replace_those_of_the_look(folder: Folder) -> None:
     assert folder.entries() == {look.candidate.id: final}
     assert (folder.out / "best" / "model.bin").read_text() == "final"
     assert files(folder) == {f"{look.candidate.id}-final"}
+    assert folder.looks() == {look.candidate.id: look}  # what the search goes by stays as it was
     add(folder, look, "look again")
     assert folder.entries() == {look.candidate.id: final}
+
+
+def test_the_link_leads_where_it_is_told(folder: Folder) -> None:
+    good, cheap = entry(0.2), entry(0.3, val_top1=0.7, size_bytes=500)
+    add(folder, cheap, "cheap")
+    add(folder, good, "good")
+    folder.link(cheap)
+    assert (folder.out / "best" / "model.bin").read_text() == "cheap"
 
 
 def test_a_final_one_that_failed_is_not_fit_though_its_look_was(folder: Folder) -> None:
