@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -30,8 +31,8 @@ from prunelle.train.precision import FP32, Precision
 from prunelle.train.settings import Teacher, TrainSettings
 
 NETWORK = "network"
-JUDGED = 1_000
-"""Validation images by which blocks are chosen."""
+JUDGED = 256
+"""Images by which blocks are chosen, and by which batch norm is estimated for each trial."""
 SCOPES: dict[str, Scope] = {"global": over_all, "cost": by_cost}
 NORMS = (nn.modules.batchnorm._BatchNorm,)
 
@@ -139,7 +140,8 @@ def step_of(cut: Cut, name: str, settings: TrainSettings | None) -> Step:
         repairs = (least_squares_repair, batch_norm_repair)
         return PruneChannels(cut.amount, of="macs", scope=channels_by_cost, repairs=repairs, name=name)
     if cut.kind == BLOCKS:
-        return RemoveBlocks(macs=cut.amount, name=name)
+        mend = partial(batch_norm_repair, num_images=JUDGED)
+        return RemoveBlocks(macs=cut.amount, retry=1, repairs=(mend,), name=name)
     if settings is not None:
         return PruneGradually(cut.amount, settings, scope=SCOPES[cut.scope], end=0.5, name=name)
     return PruneWeights(cut.amount, scope=SCOPES[cut.scope], name=name)
