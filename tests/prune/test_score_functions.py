@@ -12,16 +12,22 @@ def test_magnitude():
 
 def test_small_units_come_last_by_hand():
     # rows of norms 5, 10 and 0: halves to the second power are quarters
-    found = unit_magnitude(torch.tensor([[3.0, -4.0], [6.0, 8.0], [0.0, 0.0]]), power=2.0)
+    found = unit_magnitude(torch.tensor([[3.0, -4.0], [6.0, 8.0], [0.0, 0.0]]), power=2.0, fewest=3)
     assert found.tolist() == [[0.75, 1.0], [6.0, 8.0], [0.0, 0.0]]
 
 
 def test_units_that_are_equal_kernels_and_power_0_score_by_magnitude():
     alike, kernels = torch.tensor([[0.6, -0.8], [1.0, 0.0]]), torch.randn(4, 3, 5, 5)
-    assert torch.allclose(unit_magnitude(alike), alike.abs())
+    assert torch.allclose(unit_magnitude(alike, fewest=2), alike.abs())
     assert torch.equal(unit_magnitude(kernels), kernels.abs())
-    assert torch.equal(unit_magnitude(kernels[0, 0], 0.0), kernels[0, 0].abs())
-    assert not unit_magnitude(torch.zeros(3, 3)).any()
+    assert torch.equal(unit_magnitude(kernels[0, 0], 0.0, 2), kernels[0, 0].abs())
+    assert not unit_magnitude(torch.zeros(3, 3), fewest=2).any()
+
+
+def test_classes_are_no_units_that_may_vanish():
+    classes = torch.randn(10, 500) * torch.arange(1.0, 11.0)[:, None]
+    assert torch.equal(unit_magnitude(classes), classes.abs())
+    assert not torch.equal(unit_magnitude(classes, fewest=10), classes.abs())
 
 
 def test_magnitude_times_gradient():
