@@ -10,6 +10,7 @@ import numpy as np
 
 from prunelle.ship.c.fixed_point import Limit, Relu, Rescale
 from prunelle.ship.c.layout import Layout
+from prunelle.ship.c.memory import channels_read
 from prunelle.ship.c.ops import ZERO, Activate, Pool, Program
 from prunelle.ship.c.taps import Placed, TapConv
 
@@ -110,8 +111,6 @@ def follows(op: TapConv, pool: Pool) -> bool:
 
 def fits(op: TapConv, pool: Pool, ops: list[Placed], registers: int) -> bool:
     """Whether the pool is the convolution's only reader and its windows can be taken from its sums."""
-    from prunelle.ship.c.memory import channels_read
-
     source, out = op.out.layout, pool.out.layout
     own = set(range(op.out.first, op.out.first + op.out.count))
     alone = not any(own & set(channels_read(other)) for other in ops if other is not pool)
