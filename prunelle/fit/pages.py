@@ -40,10 +40,10 @@ def write_pages(outcome: Outcome, place: Place) -> None:
 
 
 def placed(outcome: Outcome, place: Place) -> list[dict[str, Any]]:
-    """The rows, with the folder below place.out in which a file that was kept lies; None for the others."""
+    """The rows, those without a file last; path: the folder below place.out in which the file lies, if it was kept."""
     folder = Folder(place.out)
     where = {one.candidate.id: str(folder.place(one).relative_to(place.out)) for one in outcome.entries}
-    found = rows(outcome, place)
+    found = sorted(rows(outcome, place), key=lambda one: one["status"] != "fit")
     return [{**one, "path": where[one["id"]] if one["front"] or one["chosen"] else None} for one in found]
 
 
@@ -83,9 +83,8 @@ def summary(outcome: Outcome, place: Place) -> str:
     asked = ", ".join(one.told for one in limits_of(vars(outcome.budget)))
     data = f" on {place.data}" if place.data else ""
     num = len(outcome.entries)
-    return (
-        f"Asked for {asked}{data}. {num} candidate{'s' if num != 1 else ''} tried in {outcome.spent / 60:.1f} minutes."
-    )
+    tried = f"{num} candidate{'s' if num != 1 else ''} tried in {outcome.spent / 60:.1f} minutes"
+    return f"Asked for {place.model}{data}: {asked}. {tried}."
 
 
 def dense(outcome: Outcome, found: Sequence[Row], shipped: Shipped) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 LOG_FROM_RATIO = 20
 """Costs that differ by more than this are shown on a logarithmic axis."""
-MOST_TICKS = 6
+MOST_TICKS = 7
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def even_ticks(low: float, high: float) -> list[tuple[float, str]]:
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     values = [round(number * step, 12) for number in range(first, last + 1)]
-    return [(value, f"{value:,.{digits}f}") for value in values]
+    return [(value, f"{value:,.{digits}f}".replace("-", "−")) for value in values]
 
 
 def log_ticks(low: float, high: float) -> list[tuple[float, str]]:

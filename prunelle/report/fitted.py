@@ -130,10 +130,15 @@ def tiles(row: Row, found: Fitted) -> str:
     change = fitted_words.change(row["drop"], number(found.test.get("drop_error")))
     shown = {
         "time": ("Time of one image", f"{significant(row['median_ms'])} ms", fitted_tables.share(row)),
-        "size": ("Size", f"{kilobytes(row['size_bytes'])} KB", ""),
+        "size": ("Size", f"{kilobytes(row['size_bytes'])} KB", of_dense(row, found.dense)),
         "accuracy": ("Accuracy, test split", fitted_words.score(found.test["top1"], found.metric), f"{change} points"),
     }
     return "".join(tile(*words, limits.get(what), row) for what, words in shown.items())
+
+
+def of_dense(row: Row, dense: Row) -> str:
+    size = number(dense.get("size_bytes"))
+    return f"{row['size_bytes'] / size:.3g} × dense ({dense.get('size_of', '')})" if size else ""
 
 
 def tile(title: str, figure: str, more: str, limit: Limit | None, row: Row) -> str:

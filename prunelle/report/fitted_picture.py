@@ -15,8 +15,8 @@ from prunelle.report.rows import Row, number
 from prunelle.report.structure import text
 
 WIDTH, HEIGHT = 440, 340
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 28, 48
-UNITS = {"ms": " ms", "kb": " KB"}
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 26, 48
+UNITS = {"ms": " ms", "kb": " KB", "share": " × dense"}
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,9 @@ def frame(x: Axis, y: Axis, scene: Scene) -> str:
     middle = (LEFT + right) / 2
     title = axis_title(scene.cost) + (" (logarithmic)" if x.log else "")
     parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{text(title)}</text>')
-    unit = "top-1, %" if scene.metric == TOP1 else f"{scene.metric} × 100"
-    parts.append(f'<text x="4" y="14">{text(unit)}</text>')
+    unit = "accuracy on validation (top-1), %" if scene.metric == TOP1 else f"{scene.metric} on validation × 100"
+    height = (TOP + foot) / 2
+    parts.append(f'<text transform="translate(13 {height}) rotate(-90)" text-anchor="middle">{text(unit)}</text>')
     parts.append(f'<path d="M{LEFT} {TOP}V{foot}H{right}" fill="none" stroke="#9aa5b1"/>')
     return "".join(parts)
 
@@ -168,14 +169,14 @@ def hover(row: Row, metric: str = TOP1) -> str:
 
 def labels(x: Axis, y: Axis, scene: Scene, where: Sequence[tuple[float, float]]) -> str:
     """The dense network's mark, and words at it, at the chosen file and at the limits."""
-    sheet = Sheet((LEFT + 2, TOP, WIDTH - LEFT - 2, HEIGHT - TOP - BOTTOM))
+    sheet = Sheet((LEFT + 2, TOP, WIDTH - RIGHT - LEFT, HEIGHT - TOP - BOTTOM))
     for place in where:
         sheet.take(*place, 6)
     parts = []
     if scene.limit:
         at = across(x, scene.limit.allowed)
         sheet.taken.append((at - 1, TOP, 2, HEIGHT))
-        parts.append(over_line(at, f"limit {plain(scene.limit.allowed)}{UNITS.get(scene.cost, '')}"))
+        parts.append(over_line(at, f"limit {plain(scene.limit.allowed)}{UNITS[scene.cost]}"))
     marks = [(*place, "chosen") for row, place in zip(scene.rows, where, strict=True) if row["chosen"]]
     if (cost := dense_cost(scene)) is not None:
         px, py = across(x, cost), upward(y, 100 * scene.dense["val_top1"])
@@ -194,7 +195,7 @@ def labels(x: Axis, y: Axis, scene: Scene, where: Sequence[tuple[float, float]])
 def over_line(at: float, words: str) -> str:
     """A word over an upright line, within the picture."""
     half = len(words) * GLYPH / 2
-    middle = min(max(at, LEFT + 24 + half), WIDTH - half - 2)
+    middle = min(max(at, LEFT - 10 + half), WIDTH - half - 2)
     return f'<text class="limit" x="{middle:.1f}" y="{TOP - 8}" text-anchor="middle">{text(words)}</text>'
 
 

@@ -56,12 +56,12 @@ def accuracy(row: Row, metric: str) -> str:
 
 
 def time(row: Row) -> str:
-    return f"{significant(row['median_ms'])}{small(format(row['share'], '.3g') + ' × dense')}"
+    return f"{significant(row['median_ms'])}{small(significant(row['share']) + ' × dense')}"
 
 
 def share(row: Row) -> str:
-    low, high = f"{row['share_low']:.3g}", f"{row['share_high']:.3g}"
-    return f"{row['share']:.3g} × dense" + (f" ({low} to {high})" if low != high else "")
+    low, high = significant(row["share_low"]), significant(row["share_high"])
+    return f"{significant(row['share'])} × dense" + (f" ({low} to {high})" if low != high else "")
 
 
 def size(row: Row) -> str:
@@ -89,10 +89,10 @@ def beside(dense: Row, chosen: Row, test: Mapping[str, Any], limits: Sequence[Li
     lines = [
         (f"{metric} on the test split", tested(test["top1_dense"], test.get("interval_dense")),
          tested(test["top1"], test.get("interval")) + small(f"{change(test['drop'], test.get('drop_error'))} points"),
-         word.get("accuracy", "")),
-        ("time of one image, ms", figure(dense.get("median_ms"), significant), ms, word.get("time", "")),
+         word.get("accuracy", "no limit")),
+        ("time of one image, ms", figure(dense.get("median_ms"), significant), ms, word.get("time", "no limit")),
         ("size, KB", figure(dense.get("size_bytes"), kilobytes) + small(dense.get("size_of") or ""), size(chosen),
-         word.get("size", "")),
+         word.get("size", "no limit")),
         ("parameters", figure(dense.get("params"), count), figure(chosen.get("params"), count), ""),
         ("of these not zero", figure(dense.get("nnz"), count), figure(chosen.get("nnz"), count), ""),
     ]  # fmt: skip

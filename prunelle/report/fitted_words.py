@@ -107,11 +107,13 @@ def plain(value: float) -> str:
 def done_to(row: Row) -> str:
     """What was done to the network, without the file's word.
 
-    >>> done_to({"name": "90 % zeros, 8 epochs; native int16"})
-    '90 % zeros, 8 epochs of training'
+    >>> done_to({"name": "90 % zeros by cost, 8 epochs; native int16"})
+    '90 % of the weights zero by cost, 8 epochs of training'
     """
     done = str(row["name"]).rpartition("; ")[0] or str(row["name"])
     done = re.sub(r"^dense\b", "nothing removed", done)
+    done = re.sub(r"% zeros\b", "% of the weights zero", done)
+    done = re.sub(r" by (channels|blocks)\b", r" by removing \1", done)
     return re.sub(r"\b(\d+ epochs?)(?=,|$)", r"\1 of training", done)
 
 
@@ -158,7 +160,13 @@ def tested(chosen: Row, test: Mapping[str, Any]) -> dict[str, Any]:
 
 def verdict(limits: Sequence[Limit], row: Row) -> str:
     """Whether the budget was met, first and plainly. row: with the test split's drop."""
-    missed = [f"{one.what} is {one.missed(row)} the limit of {one.amount}" for one in limits if one.over(row)]
+    missed = [
+        f"it loses {one.used(row):.3g} points where {plain(one.allowed)} are allowed"
+        if one.key == "drop"
+        else f"{one.what} is {one.missed(row)} the limit of {one.amount}"
+        for one in limits
+        if one.over(row)
+    ]
     if not missed:
         return "The budget is met: every limit is kept." if len(limits) > 1 else "The budget is met: the limit is kept."
     return f"The budget was not met: {', and '.join(missed)}."
@@ -188,8 +196,10 @@ def reason(rows: Sequence[Row], limits: Sequence[Limit], chosen: Row, met: bool)
     begin = f"{len(keeping)} of the {total} keep{'s' if len(keeping) == 1 else ''} every limit on the validation split"
     if not met and chosen["met"]:
         return f"{begin}, this one among them; on the test split, which is read once and last, it does not."
-    if len(keeping) == 1:
-        return f"{begin}: this one."
+    if len(keeping) == 1 and len(files) > 1:
+        return f"Of the {total} this is the only one that keeps every limit on the validation split."
+    if len(files) == 1:
+        return "No other file was made."
     return f"{begin}; {best_of(keeping, limits, chosen)}."
 
 
@@ -197,11 +207,16 @@ def best_of(keeping: Sequence[Row], limits: Sequence[Limit], chosen: Row) -> str
     """What sets the chosen one apart from the others that keep the limits, as far as it is so."""
     if any(one.key != "drop" for one in limits):
         if all(row["val_top1"] <= chosen["val_top1"] for row in keeping):
-            same = sum(row["val_top1"] == chosen["val_top1"] for row in keeping) > 1
-            tie = ", and of the equally accurate ones this one costs least" if same else ""
-            return f"of these, none is more accurate{tie}"
+            same = [row for row in keeping if row["val_top1"] == chosen["val_top1"] and row is not chosen]
+            cheapest = same and all(cost(row) >= cost(chosen) for row in same)
+            tie = ", and of the equally accurate ones this one costs least in time × size" if cheapest else ""
+            return f"none of the others is more accurate{tie}"
     else:
         sure = [row for row in keeping if row["drop"] + row["drop_error"] <= limits[0].allowed] or keeping
         if all(row["median_ms"] >= chosen["median_ms"] for row in sure):
-            return "of these, none that keeps the limit by more than its error is faster"
-    return "this is the best of those that were measured a second time and longer, as results are"
+            return "it is the fastest of those that keep the limit by more than the measurement’s error"
+    return "it is the best of those that were measured a second time and longer, as results are"
+
+
+def cost(row: Row) -> float:
+    return row["median_ms"] * row["size_bytes"]

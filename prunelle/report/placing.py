@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from prunelle.report.structure import text
 
-GLYPH = 7.4
+GLYPH = 7.8
 """Width of a letter, in the picture's units."""
 LINE = 15.0
 """Height of a line of text."""
