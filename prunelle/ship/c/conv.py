@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prunelle.ship.c.layout import Layout, valid_lanes
-from prunelle.ship.c.pairs import all_rows, pair_lines, unit_of
+from prunelle.ship.c.pairs import largest_of_four, unit_of
 from prunelle.ship.c.rows import mask_table
 from prunelle.ship.c.steps import FIELDS, Written, struct, write_map_steps
 from prunelle.ship.c.taps import TapConv
@@ -222,7 +222,10 @@ def finish(writer: Writer, op: TapConv, shape: Shape, slot: int, made: Written) 
     mask = "" if layout.full else masks(writer, layout)
     values: list[tuple[list[str], list[str]]] = [([], [f"a{slot}_{i}"]) for i in range(shape.tile)]
     if op.inner:
-        values, place = largest_of_four(op.inner, layout, shape.tile, slot), f"at / {2 * op.inner.vecs} * {layout.vecs}"
+        values, place = (
+            largest_of_four(op.inner, layout, [v[0] for _, v in values]),
+            f"at / {2 * op.inner.vecs} * {layout.vecs}",
+        )
     lines.append(f"  vn *out = ws + t->out[o] + {place};")
     number = 0
     for before, vectors in values:
@@ -236,19 +239,6 @@ def finish(writer: Writer, op: TapConv, shape: Shape, slot: int, made: Written) 
             number += 1
         lines.append("  }")
     return [*lines, "}"]
-
-
-def largest_of_four(inner: Layout, out: Layout, tile: int, slot: int) -> list[tuple[list[str], list[str]]]:
-    """For every row of vectors of the result: lines that make the largest of every 2 x 2 sums, and their names."""
-    names, pairs = [f"a{slot}_{i}" for i in range(tile)], out.rows
-    if all_rows(inner, out):
-        pairs = tile // (2 * inner.vecs)
-    found = []
-    for pair in range(pairs):
-        start, v = (2 * inner.vecs * pair, 0) if all_rows(inner, out) else (0, pair)
-        lines = pair_lines(inner, out, v, names[start:], names[start + inner.vecs :], False)
-        found.append((lines, [f"a{side}" for side in range(out.vecs)]))
-    return found
 
 
 def masks(writer: Writer, layout: Layout) -> str:

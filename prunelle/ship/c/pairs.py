@@ -74,6 +74,18 @@ def picked(pixels: Sequence[tuple[int, int] | None], step: int, lanes: int) -> s
     return text
 
 
+def largest_of_four(inner: Layout, out: Layout, names: list[str]) -> list[tuple[list[str], list[str]]]:
+    """For every row of vectors of the result: lines that make the largest of every 2 x 2 sums, and what holds them.
+    names: of the vectors of sums, as many as `unit_of` or a multiple."""
+    pairs = len(names) // (2 * inner.vecs) if all_rows(inner, out) else out.rows
+    found = []
+    for pair in range(pairs):
+        start, v = (2 * inner.vecs * pair, 0) if all_rows(inner, out) else (0, pair)
+        lines = pair_lines(inner, out, v, names[start:], names[start + inner.vecs :], False)
+        found.append((lines, [f"a{side}" for side in range(out.vecs)]))
+    return found
+
+
 def unit_of(source: Layout, out: Layout) -> int:
     """Vectors that must be summed together so that whole windows are."""
     return 2 * source.vecs if all_rows(source, out) else source.num_vectors
