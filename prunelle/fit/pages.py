@@ -65,7 +65,7 @@ def fitted(outcome: Outcome, place: Place, found: Sequence[Row]) -> Fitted:
         budget=vars(outcome.budget),
         dense=dense(outcome, found, shipped),
         rows=found,
-        test=tested(outcome),
+        test=on_test(outcome),
         nearest={
             limit: entry_row(one, outcome, place, one.candidate.id in front) for limit, one in outcome.nearest.items()
         },
@@ -104,7 +104,7 @@ def dense(outcome: Outcome, found: Sequence[Row], shipped: Shipped) -> dict[str,
     }
 
 
-def tested(outcome: Outcome) -> dict[str, Any]:
+def on_test(outcome: Outcome) -> dict[str, Any]:
     """The figures of the test split, with 95 % intervals where each example is right or wrong."""
     found: dict[str, Any] = {
         "top1": outcome.top1,
@@ -131,7 +131,7 @@ def paired_error(per_class: Sequence[Mapping[str, Any]], count: int) -> float:
     """Standard error of the drop, in points, from the examples that changed.
 
     >>> paired_error([{"lost": 30, "gained": 20}], 1000)
-    0.705...
+    0.7063993204979744
     """
     lost, gained = (sum(one[key] for one in per_class) for key in ("lost", "gained"))
     return 100 * math.sqrt((lost + gained) / count - ((lost - gained) / count) ** 2) / math.sqrt(count)

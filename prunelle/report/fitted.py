@@ -112,15 +112,15 @@ were kept, in the folder beside this page. “By cost” zeroes more weights whe
 
 def answer(found: Fitted) -> str:
     """Which file to take, what it costs, whether the limits are kept, and why this one."""
-    on_test = fitted_words.tested(found.chosen, found.test)
+    judged = fitted_words.on_test(found.chosen, found.test)
     met = not found.missed
     first, take, rest = fitted_words.advice(found.take, found.chosen, found.test, found.metric, met)
     why = fitted_words.reason(found.rows, found.limits, found.chosen, met)
     return (
         f'<section id="answer"{"" if met else " class=missed"}>'
-        f"<h2>{text(fitted_words.verdict(found.limits, on_test))}</h2>"
+        f"<h2>{text(fitted_words.verdict(found.limits, judged))}</h2>"
         f"<p>{first} <code>{text(take)}</code>{text(rest)}</p>"
-        f'<div class="tiles">{tiles(on_test, found)}</div><p class="why">{text(why)}</p></section>\n'
+        f'<div class="tiles">{tiles(judged, found)}</div><p class="why">{text(why)}</p></section>\n'
     )
 
 

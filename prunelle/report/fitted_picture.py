@@ -60,7 +60,7 @@ def score_axis(scene: Scene) -> Axis:
     limit = dense if scene.least_score is None else scene.least_score
     top, floor = max(*scores, dense, limit), min(*scores, dense)
     floor = min(floor, limit) if floor - limit < max(top - floor, span) else floor
-    low = max(floor, dense - max(span, least / 2))
+    low = max(floor, dense - max(span, 0.5 if scene.metric == TOP1 else 0.0))
     pad = 0.1 * (top - low) or least / 2
     return Axis(low if low > floor else low - 2 * pad, top + pad)
 

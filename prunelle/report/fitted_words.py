@@ -57,7 +57,8 @@ class Limit:
 
     @property
     def amount(self) -> str:
-        ends = {"ms": " ms", "kb": " KB", "drop": " points lost", "share": " of the dense network’s time"}
+        lost = " point lost" if self.allowed == 1 else " points lost"
+        ends = {"ms": " ms", "kb": " KB", "drop": lost, "share": " of the dense network’s time"}
         return f"{plain(self.allowed)}{ends[self.key]}"
 
     def missed(self, row: Row) -> str:
@@ -153,7 +154,7 @@ def score(value: float, metric: str) -> str:
     return f"{100 * value:.2f} %" if metric == TOP1 else significant(value, 4)
 
 
-def tested(chosen: Row, test: Mapping[str, Any]) -> dict[str, Any]:
+def on_test(chosen: Row, test: Mapping[str, Any]) -> dict[str, Any]:
     """The chosen row with the test split's loss in place of the validation split's."""
     return {**chosen, "drop": test["drop"]}
 
@@ -179,7 +180,7 @@ def advice(take: str, chosen: Row, test: Mapping[str, Any], metric: str, met: bo
         f" ({after} instead of {before} on the test split)" if before != after else f" ({after} on the test split)"
     )
     figures = (
-        f"It takes {significant(chosen['median_ms'])} ms an image, {chosen['share']:.2f} of the dense network’s time; "
+        f"It takes {significant(chosen['median_ms'])} ms an image, {significant(chosen['share'], 2)} of the dense network’s time; "
         f"it is {kilobytes(chosen['size_bytes'])} KB and {lost(test['drop'])}{instead}."
     )
     first = "Take" if met else "The nearest file is"
@@ -192,7 +193,7 @@ def reason(rows: Sequence[Row], limits: Sequence[Limit], chosen: Row, met: bool)
     keeping = [row for row in files if row["met"]]
     total = f"{len(files)} file{'s' if len(files) != 1 else ''} that were made and measured"
     if not keeping:
-        return f"None of the {total} keeps every limit; this one is over by least in all."
+        return f"None of the {total} keeps every limit; this one exceeds them by the smallest share in all."
     begin = f"{len(keeping)} of the {total} keep{'s' if len(keeping) == 1 else ''} every limit on the validation split"
     if not met and chosen["met"]:
         return f"{begin}, this one among them; on the test split, which is read once and last, it does not."
@@ -214,8 +215,8 @@ def best_of(keeping: Sequence[Row], limits: Sequence[Limit], chosen: Row) -> str
     else:
         sure = [row for row in keeping if row["drop"] + row["drop_error"] <= limits[0].allowed] or keeping
         if all(row["median_ms"] >= chosen["median_ms"] for row in sure):
-            return "it is the fastest of those that keep the limit by more than the measurement’s error"
-    return "it is the best of those that were measured a second time and longer, as results are"
+            return "this one is the fastest of those that keep the limit by more than the measurement’s error"
+    return "this one is the best of those that were measured a second time and longer, as results are"
 
 
 def cost(row: Row) -> float:

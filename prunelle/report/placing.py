@@ -12,6 +12,9 @@ GLYPH = 7.8
 LINE = 15.0
 """Height of a line of text."""
 
+LATER = 12.0
+"""Area that may be covered rather than take the next spot."""
+
 Box = tuple[float, float, float, float]
 """Left, top, width, height."""
 
@@ -34,8 +37,10 @@ class Sheet:
         return 50 * outside + sum(shared(box, other) for other in self.taken)
 
     def write(self, words: str, spots: Sequence[tuple[float, float]], look: str) -> str:
-        """Words at the first of the spots where they cover least; the place is taken from then on."""
-        x, y = min(spots, key=lambda spot: self.cost(words, spot))
+        """Words at the spot where they cover least, an earlier one before a later one where that hardly differs; the
+        place is taken from then on."""
+        costs = [self.cost(words, spot) + LATER * number for number, spot in enumerate(spots)]
+        x, y = spots[costs.index(min(costs))]
         self.taken.append((x, y - 12, len(words) * GLYPH, LINE))
         return f'<text class="halo {look}" x="{x:.1f}" y="{y:.1f}">{text(words)}</text>'
 

@@ -241,10 +241,12 @@ def test_the_reason_claims_only_what_is_so():
     dearer = other | {"median_ms": 0.9}
     assert reason([BEST, dearer], limits, BEST, True).endswith("this one costs least in time × size.")
     better = other | {"val_top1": 0.8999}
-    assert "is the best of those that were measured a second time" in reason([BEST, better], limits, BEST, True)
+    assert "this one is the best of those that were measured a second time" in reason(
+        [BEST, better], limits, BEST, True
+    )
     only = limits_of({"max_drop": 0.5})
     slower = other | {"median_ms": 0.3}
-    assert "it is the fastest of those" in reason([BEST, slower], only, BEST, True)
+    assert "this one is the fastest of those" in reason([BEST, slower], only, BEST, True)
     unsure = other | {"drop": 0.45, "median_ms": 0.1}
-    assert "it is the fastest of those" in reason([BEST, unsure], only, BEST, True)
+    assert "this one is the fastest of those" in reason([BEST, unsure], only, BEST, True)
     assert "measured a second time" in reason([BEST, other], only, BEST, True)
