@@ -138,7 +138,7 @@ def paired_error(per_class: Sequence[Mapping[str, Any]], count: int) -> float:
 
 
 def command(outcome: Outcome, place: Place) -> str:
-    """The line that makes this search again."""
+    """The line that searches again, in another folder: in its own the search is found done."""
     words = ["prunelle", "fit", place.model, *(["--data", place.data] if place.data else []), *place.words]
     budget = outcome.budget
     ratio = None if budget.max_ratio is None else f"{budget.max_ratio:.10g}x"
@@ -148,7 +148,7 @@ def command(outcome: Outcome, place: Place) -> str:
     words += ["--seed", str(place.seed)] if place.seed and "--seed" not in words else []
     words += ["--threads", str(place.threads)] if place.threads is not None else []
     words += ["--runtimes", ",".join(place.formats)] if place.formats else []
-    return shlex.join([*words, "--out", str(place.out)])
+    return shlex.join([*words, "--out", f"{place.out}-again"])
 
 
 def files(outcome: Outcome, shipped: Shipped) -> list[dict[str, Any]]:

@@ -51,12 +51,15 @@ def score_axis(scene: Scene) -> Axis:
     """Hundredths of the metric: from a little above the best down to what is worth a look.
 
     It reaches below the dense network by four times the drop that is allowed, or twice what the chosen one lost, or
-    six times the error of that; so files that lost everything do not squeeze those that matter.
+    six times the error of that, and up to twice as far where less than half of the files would be seen; so files that
+    lost everything do not squeeze those that matter.
     """
     dense, chosen = 100 * scene.dense["val_top1"], 100 * scene.chosen["val_top1"]
     scores = [100 * row["val_top1"] for row in scene.rows]
     least = 1.0 if scene.metric == TOP1 else (max(scores) - min(scores)) / 2 or abs(dense) / 10 or 1.0
     span = max(4 * scene.allowed_drop, 2 * (dense - chosen), 6 * scene.chosen["drop_error"]) or least
+    half = sorted(dense - value for value in scores)[len(scores) // 2]
+    span = max(span, min(half, 2 * span))
     limit = dense if scene.least_score is None else scene.least_score
     top, floor = max(*scores, dense, limit), min(*scores, dense)
     floor = min(floor, limit) if floor - limit < max(top - floor, span) else floor

@@ -180,8 +180,8 @@ def advice(take: str, chosen: Row, test: Mapping[str, Any], metric: str, met: bo
         f" ({after} instead of {before} on the test split)" if before != after else f" ({after} on the test split)"
     )
     figures = (
-        f"It takes {significant(chosen['median_ms'])} ms an image, {significant(chosen['share'], 2)} of the dense network’s time; "
-        f"it is {kilobytes(chosen['size_bytes'])} KB and {lost(test['drop'])}{instead}."
+        f"It takes {significant(chosen['median_ms'])} ms an image, {significant(chosen['share'], 2)} of the dense "
+        f"network’s time; it is {kilobytes(chosen['size_bytes'])} KB and {lost(test['drop'])}{instead}."
     )
     first = "Take" if met else "The nearest file is"
     return first, take, f": {done_to(chosen)}; {file_in_words(chosen)}. {figures}"

@@ -126,7 +126,7 @@ def test_the_command_is_the_one_that_searches_again(tmp_path):
     found = outcome(tmp_path, Budget(max_ratio=0.5, max_kb=50))
     assert command(found, place) == (
         "prunelle fit 'a b' --data d --weights w --max-ms 0.5x --max-kb 50 --minutes 5 --seed 3 --threads 1 "
-        "--runtimes native,onnx --out o"
+        "--runtimes native,onnx --out o-again"
     )
     seeded = replace(place, words=("--seed", "3"))
     assert command(found, seeded).count("--seed") == 1

@@ -194,7 +194,10 @@ def test_accuracy_reaches_down_by_four_times_what_is_allowed_and_the_rest_stands
     assert below_edge(scene()) == 1
     drawn = picture(scene())
     assert drawn.count("h10l-5 8z") == 1 and "10.00 %" in drawn
-    no_limit = score_axis(scene(budget={"max_kb": 50}))
+    lower = [row(f"r{n}", 0.87, 0.1, 9_000) for n in range(5)]
+    assert score_axis(scene([BEST, LOST, *lower])).low == pytest.approx(90 - 3)
+    assert score_axis(scene([BEST, LOST, LOST, LOST])).low == pytest.approx(90 - 8 * 0.5)
+    no_limit = score_axis(scene([BEST, PLAIN, PLAIN, LOST], budget={"max_kb": 50}))
     assert no_limit.low == pytest.approx(90 - 6 * 0.1)
     assert score_axis(scene(budget={"max_drop": 1000.0})).low < 10
     assert score_axis(Scene([BEST], BEST, {"val_top1": 0.8975}, [], "kb")).low < 89.75
