@@ -59,7 +59,7 @@ def score_axis(scene: Scene) -> Axis:
     least = 1.0 if scene.metric == TOP1 else (max(scores) - min(scores)) / 2 or abs(dense) / 10 or 1.0
     span = max(4 * scene.allowed_drop, 2 * (dense - chosen), 6 * scene.chosen["drop_error"]) or least
     half = sorted(dense - value for value in scores)[len(scores) // 2]
-    span = max(span, min(half, 2 * span))
+    span = max(span, min(1.05 * half, 2 * span))
     limit = dense if scene.least_score is None else scene.least_score
     top, floor = max(*scores, dense, limit), min(*scores, dense)
     floor = min(floor, limit) if floor - limit < max(top - floor, span) else floor

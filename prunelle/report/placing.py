@@ -12,7 +12,7 @@ GLYPH = 7.8
 LINE = 15.0
 """Height of a line of text."""
 
-LATER = 12.0
+LATER = 5.0
 """Area that may be covered rather than take the next spot."""
 
 Box = tuple[float, float, float, float]
