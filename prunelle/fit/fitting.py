@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from prunelle.data.task import Task
-from prunelle.engines.local import num_cores
 from prunelle.errors import PrunelleError, SettingError, WorkError
 from prunelle.fit.budget import Budget, best, front, nearest
 from prunelle.fit.candidates import Candidate
@@ -24,7 +23,7 @@ from prunelle.fit.folder import Folder
 from prunelle.fit.networks import Brought, Networks
 from prunelle.fit.outcome import Outcome, Place
 from prunelle.fit.pages import write_pages
-from prunelle.fit.pilot import pilot, threads_for, training
+from prunelle.fit.pilot import pilot, training
 from prunelle.fit.search import SMALL, Setup, Tuning, next_candidate, plan_tuning
 from prunelle.measure.accuracy import Evaluation, evaluate, flips
 from prunelle.measure.environment import environment
@@ -86,9 +85,10 @@ class Search:
         notes = self.folder.notes()
         if "epoch_seconds" not in notes:
             self.tell("timing a few updates")
-            found = pilot(self.brought, self.task)
-            self.folder.note(epoch_seconds=found.epoch_seconds, precision=found.precision)
+            found = pilot(self.brought, self.task, self.place.threads)
+            self.folder.note(epoch_seconds=found.epoch_seconds, precision=found.precision, threads=found.threads)
             notes = self.folder.notes()
+        torch.set_num_threads(notes["threads"])
         files = shippable(self.place.formats, self.brought.builder is not None)
         num = sum(weight.numel() for weight in prunable(self.brought.model).values())
         setup = Setup(self.budget, files, 60 * self.place.minutes, notes["epoch_seconds"], num)
@@ -254,7 +254,7 @@ def search(
     MissingExtraError where the page cannot be written.
     """
     folder, threads = Folder(place.out), torch.get_num_threads()
-    torch.set_num_threads(place.threads or threads_for(brought, task, num_cores()))
+    torch.set_num_threads(place.threads or 1)
     try:
         with folder.held(asked(brought, task, budget, place)):
             if (found := folder.result) is None:

@@ -13,6 +13,7 @@ from time import monotonic
 import torch
 
 from prunelle.data.task import Task
+from prunelle.engines.local import num_cores
 from prunelle.fit.networks import Brought, settings_for
 from prunelle.measure.macs import MACS_FOR_THREADS, count_macs
 from prunelle.train.losses import objective
@@ -31,23 +32,34 @@ WORDS = {"fp32": FP32, "bf16": BF16}
 
 @dataclass(frozen=True)
 class Pilot:
-    """epoch_seconds: training and one look at the validation split. precision: of training, a key of WORDS."""
+    """epoch_seconds: training and one look at the validation split. precision: of training, a key of WORDS. threads: of
+    training."""
 
     epoch_seconds: float
     precision: str
+    threads: int
 
 
-def pilot(brought: Brought, task: Task) -> Pilot:
-    """Updates of the network in both number types, on training images."""
+def pilot(brought: Brought, task: Task, threads: int | None = None) -> Pilot:
+    """Updates of the network in both number types, on training images, with as many threads as pay and with one: where
+    other work goes on, several wait for each other. threads: take these instead. The thread count is put back."""
     settings = settings_for(brought.model, task)
     size = min(settings.batch_size, len(task.train))
     batch = next(iter(task.train.epoch(size)))
-    calls = [one_update(brought, task, replace(settings, precision=WORDS[word]), batch) for word in WORDS]
-    first, second = map(seconds_a_call, calls)
-    faster = first > WORTH * second
-    seconds = second if faster else first
-    epoch = seconds * (task.train.num_batches(size, drop_last=True) + EVAL_COST * len(task.val) / size)
-    return Pilot(epoch, "bf16" if faster else "fp32")
+    counts = dict.fromkeys([1, threads_for(brought, task, num_cores())] if threads is None else [threads])
+    before, found = torch.get_num_threads(), {}
+    try:
+        for count in counts:
+            torch.set_num_threads(count)
+            for word, precision in WORDS.items():
+                found[word, count] = seconds_a_call(
+                    one_update(brought, task, replace(settings, precision=precision), batch)
+                )
+    finally:
+        torch.set_num_threads(before)
+    word, count = min(found, key=lambda key: found[key] * (WORTH if key[0] != "fp32" else 1.0))
+    updates = task.train.num_batches(size, drop_last=True) + EVAL_COST * len(task.val) / size
+    return Pilot(found[word, count] * updates, word, count)
 
 
 def threads_for(brought: Brought, task: Task, cores: int) -> int:

@@ -92,7 +92,7 @@ def plan(asked: Asked) -> dict[str, Any]:
     """What a search would try and about how long it takes: files by experience, epochs by a few updates made here."""
     brought, task = opened(asked)
     files = shippable(asked.formats, brought.builder is not None)
-    found = pilot(brought, task)
+    found = pilot(brought, task, asked.threads)
     num = sum(weight.numel() for weight in prunable(brought.model).values())
     setup = Setup(asked.budget, files, 60 * asked.minutes, found.epoch_seconds, num)
     cuts = setup.cuts()
