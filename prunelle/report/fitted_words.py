@@ -210,8 +210,8 @@ def best_of(keeping: Sequence[Row], limits: Sequence[Limit], chosen: Row) -> str
         if all(row["val_top1"] <= chosen["val_top1"] for row in keeping):
             same = [row for row in keeping if row["val_top1"] == chosen["val_top1"] and row is not chosen]
             cheapest = same and all(cost(row) >= cost(chosen) for row in same)
-            tie = ", and of the equally accurate ones this one costs least in time × size" if cheapest else ""
-            return f"none of the others is more accurate{tie}"
+            tie = ", and none that equals it costs less in time × size" if cheapest else ""
+            return f"of these {len(keeping)} none is more accurate than this one{tie}"
     else:
         sure = [row for row in keeping if row["drop"] + row["drop_error"] <= limits[0].allowed] or keeping
         if all(row["median_ms"] >= chosen["median_ms"] for row in sure):

@@ -240,9 +240,9 @@ def test_words_at_the_limits():
 def test_the_reason_claims_only_what_is_so():
     other = FAST | {"met": True, "val_top1": 0.8975, "drop": 0.25}
     limits = limits_of(BUDGET)
-    assert reason([BEST, other], limits, BEST, True).endswith("none of the others is more accurate.")
+    assert reason([BEST, other], limits, BEST, True).endswith("of these 2 none is more accurate than this one.")
     dearer = other | {"median_ms": 0.9}
-    assert reason([BEST, dearer], limits, BEST, True).endswith("this one costs least in time × size.")
+    assert reason([BEST, dearer], limits, BEST, True).endswith("and none that equals it costs less in time × size.")
     better = other | {"val_top1": 0.8999}
     assert "this one is the best of those that were measured a second time" in reason(
         [BEST, better], limits, BEST, True
