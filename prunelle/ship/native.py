@@ -95,7 +95,8 @@ class Native(nn.Module):
         self._run = getattr(self._library, f"{record['name']}_run")
         self._run.argtypes, self._run.restype = [ctypes.c_void_p] * 3, None
         self._own = threading.local()
-        self._one, self._spare = torch.Size((1, *self.input_shape)), list[tuple[Tensor, int]]()
+        self._spare = list[tuple[Tensor, int]]()
+        self._parts = torch.Size((1, *self.input_shape)), self._spare, self._run, self._own
 
     @property
     def size_bytes(self) -> int | None:
@@ -123,11 +124,11 @@ class Native(nn.Module):
             return self._own.place
 
     def _answer(self) -> tuple[Tensor, int]:
-        """A fresh tensor for one answer, and where it lies. They are made many at a time: alone one costs as long as
-        a small network."""
+        """A fresh tensor for one answer, and where it lies. They are made several at a time, because alone one costs as
+        long as a small network, but not so many that the next one has left the cache."""
         # One that is kept keeps all of its storage, so large answers are made alone.
         size = max(1, prod(self.output_shape))
-        many = max(1, min(256, 4096 // size))
+        many = max(1, min(32, 4096 // size))
         with torch.inference_mode(False):  # else later calls outside it got tensors that nobody may write to
             made = torch.empty((many, 1, *self.output_shape))
             first = made.data_ptr()
@@ -138,19 +139,20 @@ class Native(nn.Module):
     def __call__(self, images: Tensor) -> Tensor:
         """As `nn.Module` does. One image takes a path without its search for hooks and without calls in between, which
         together take as long as a small network."""
+        one, spare, run, own = self._parts
         if (
-            images.shape == self._one and images.dtype is float32 and images.is_cpu and images.is_contiguous()
+            images.shape == one and images.dtype is float32 and images.is_cpu and images.is_contiguous()
             and not (self._forward_hooks or self._forward_pre_hooks or EVERY_HOOK or EVERY_PRE_HOOK)
         ):  # fmt: skip
             try:
-                out, to = self._spare.pop()
+                out, to = spare.pop()
             except IndexError:
                 out, to = self._answer()
             try:
-                place = self._own.place
+                place = own.place
             except AttributeError:
                 place = self.workspace()
-            self._run(images.data_ptr(), to, place)
+            run(images.data_ptr(), to, place)
             return out
         return super().__call__(images)
 
