@@ -129,7 +129,7 @@ def small_of(setup: Setup) -> str | None:
 
 def files_for(cuts: Sequence[Cut], setup: Setup, known: Mapping[str, Entry]) -> list[File]:
     """The files that a cut is looked at in, by how fast the dense network was in them: single zeros bring time only in
-    the native library; whole channels and blocks anywhere."""
+    the native library; whole channels and blocks anywhere. One is in float32: what the cut alone gives."""
     dense = [one for c in dense_candidates(setup) if (one := known.get(c.id)) is not None and one.fit]
     fast = sorted(
         (one for one in dense if not one.candidate.values and not one.candidate.bits), key=lambda e: e.median_ms
@@ -137,6 +137,8 @@ def files_for(cuts: Sequence[Cut], setup: Setup, known: Mapping[str, Entry]) -> 
     sparse = any(cut.kind == ZEROS for cut in cuts)
     native = [one for one in fast if one.candidate.format == "native"]
     chosen = native[:1] if sparse and native else fast[: 1 if sparse else 2]
+    alone = [one for one in (native if sparse and native else fast) if one.candidate.precision == "fp32"]
+    chosen = list({one.candidate.id: one for one in (*chosen, *alone[:1])}.values())
     files: list[File] = [(one.candidate.format, one.candidate.precision, None) for one in chosen]
     if small := small_of(setup):
         files.append((small, "fp32", VALUES[-1]))
