@@ -1,8 +1,8 @@
 """Networks with most weights at zero, to ship and to time.
 
 python benchmarks/sparse_nets.py [--model resnet20] [--sparsity 0.9] [--out DIR] [--scope S] [--strength X]
-    [--shares A B C D] [--score W] [--epochs N] [--dense FOLDER] [--start FOLDER] [--lr R] [--seed 0] [--data-dir D]
-    [--weights W] [--choosing] [--dense-out DIR] [--json FILE]
+    [--shares A B C D] [--score W] [--epochs N] [--dense FOLDER] [--start FOLDER] [--lr R] [--frequency N] [--seed 0]
+    [--data-dir D] [--weights W] [--choosing] [--dense-out DIR] [--json FILE]
 
 Magnitude, sparsity rising while the network trains. resnet20 and resnet44 start from W/cifar10_MODEL.safetensors, which
 also teaches; it was trained on all of CIFAR-10's training images, so settings were chosen on the first 5,000 test
@@ -10,10 +10,14 @@ images (--choosing) and top1 is told on the other 5,000 and on all. lenet5 and l
 (--dense-out keeps that one, --dense takes one made before), settings of recipes/han2015.py. --start goes on from a
 network made before.
 --scope: cost for the residual networks, whose weights cost 1 to 1,024 multiply-adds, global for lenet_300_100. lenet5
-is made to be fast: of its convolutions, which make all but a sixth of its multiply-adds, 20 and 6 % are kept (SHARES),
-whole units of the large linear layer go (--score units), and the dense network teaches.
-Expected: resnet20 at 0.9 on the other 5,000: 91.98 -> 89.10 %, 11.35 times fewer multiply-adds. One thread: 2 minutes
-of a Zen 4 core an epoch of resnet20, 4.5 of resnet44, 25 seconds of lenet5, 1 of lenet_300_100.
+is made to be fast: its convolutions, which make all but a sixth of its multiply-adds, keep 20 and 7 % (--shares: what
+each layer loses), whole units of the large linear layer go (--score units), and the dense network teaches. In two
+rounds, chosen on the 5,000 validation images:
+    --model lenet5 --dense D --shares .8 .92 .95 .8 --sparsity .9463 --epochs 12 --frequency 50 --out A
+    --model lenet5 --dense D --start A --epochs 7 --out B
+Expected: resnet20 at 0.9 on the other 5,000: 91.98 -> 89.10 %, 11.35 times fewer multiply-adds. lenet5 at 0.9656:
+validation 99.20 -> 99.10 % (A: 99.08), test 99.36 -> 99.26, 12.8 times fewer. One thread: 2 minutes of a Zen 4 core an
+epoch of resnet20, 4.5 of resnet44, 25 seconds of lenet5, 1 of lenet_300_100.
 Bar: resnet20 at 0.9: top1 >= 87 %.
 """
 
@@ -89,7 +93,7 @@ def step_of(asked: argparse.Namespace, dense: nn.Module) -> PruneGradually:
     if asked.model in CIFAR:
         return PruneGradually(asked.sparsity, settings, SCORES[asked.score or "magnitude"], scope_of(asked))
     score = SCORES[asked.score or ("units" if asked.model == "lenet5" else "magnitude")]
-    return PruneGradually(asked.sparsity, settings, score, scope_of(asked), end=0.5, frequency=100)
+    return PruneGradually(asked.sparsity, settings, score, scope_of(asked), end=0.5, frequency=asked.frequency)
 
 
 def dense_of(asked: argparse.Namespace, task: Task, run: Run) -> OpenedModel:
@@ -144,6 +148,7 @@ def main() -> int:
     parser.add_argument("--strength", type=float, help="of --scope cost; default 0.25")
     parser.add_argument("--epochs", type=int, help="of pruning; default: EPOCHS")
     parser.add_argument("--lr", type=float)
+    parser.add_argument("--frequency", type=int, default=100, help="updates between two choices, of the LeNets")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dense", type=Path, help="folder of the dense LeNet, instead of training it")
     parser.add_argument("--start", type=Path, help="folder of a network to prune further")
