@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -63,13 +63,14 @@ def subject_of(network: Brought, task: Task) -> Subject:
 
 @dataclass(frozen=True)
 class Made:
-    """A file that passed the gate. outputs: (N, classes) of the split it was judged on."""
+    """A file. parity: None where the gate said no, and why. outputs: (N, classes) of the split it was judged on."""
 
     run: Run
-    parity: Parity
+    parity: Parity | None
     outputs: Tensor
     targets: Tensor
     size_bytes: int
+    why: str = ""
 
 
 def deliver(candidate: Candidate, subject: Subject, bench: Bench, folder: Path, final: bool = False) -> Entry:
@@ -87,13 +88,15 @@ def deliver(candidate: Candidate, subject: Subject, bench: Bench, folder: Path, 
         status = "refused" if isinstance(error, LimitError) else "failed"
         return Entry(candidate, status, str(error), seconds=monotonic() - begun)
     card = count(candidate.name, subject.network.model, bench.task.input_shape)
-    write_shipped(described(candidate, subject.network, bench, folder, made, card), folder)
+    if made.parity is not None:
+        write_shipped(described(candidate, subject.network, bench, folder, made, card), folder)
     scores = bench.task.metric(made.outputs, made.targets).double()
     lost = bench.dense_scores - scores
     assert timing.ratio and timing.ratio_low and timing.ratio_high
     return Entry(
         candidate,
-        "fit",
+        "fit" if made.parity is not None else "refused",
+        made.why,
         runtime=load_format(candidate.format).runtime,
         size_bytes=made.size_bytes,
         median_ms=timing.median_ms,
@@ -124,7 +127,7 @@ def make(candidate: Candidate, subject: Subject, bench: Bench, folder: Path, tri
         size = running_bytes(list_files(folder, candidate.format))
         run = opened(candidate, folder, trials)
         outputs = answers(what, run, exam)
-        parity = judge(what, outputs, exam, precision)
+        parity, why = judged(candidate, outputs, exam)
     except PrunelleError:
         raise
     except Exception as error:  # another library's, of any class
@@ -132,7 +135,19 @@ def make(candidate: Candidate, subject: Subject, bench: Bench, folder: Path, tri
     if candidate.format in SMALL or precision in SMALL:
         smaller(what, size, bench.dense_bytes)
     assert exam.targets is not None
-    return Made(run, parity, outputs, exam.targets, size)
+    return Made(run, parity, outputs, exam.targets, size, why)
+
+
+def judged(candidate: Candidate, outputs: Tensor, exam: Exam) -> tuple[Parity | None, str]:
+    """(how close, why it may not be shipped). A cut that was not trained yet is so unsure that 8 bits change many of
+    its answers: its file is measured all the same, because after a training it may pass. Raises LimitError for others.
+    """
+    try:
+        return judge(candidate.name, outputs, exam, candidate.precision), ""
+    except LimitError as error:
+        if candidate.cuts and not candidate.epochs:
+            return None, str(error)
+        raise
 
 
 def opened(candidate: Candidate, folder: Path, trials: bool) -> Run:
@@ -179,7 +194,7 @@ def described(candidate: Candidate, network: Brought, bench: Bench, folder: Path
         data=bench.data,
         files=list_files(folder, candidate.format),
         sizes_bytes={"dense_safetensors": bench.dense_bytes, "shipped": made.size_bytes},
-        parity=Held(**made.parity.to_json()),
+        parity=Held(**made.parity.to_json()) if made.parity else None,
         counts=Counts(
             params=card.params, nnz=card.nnz, sparsity=card.sparsity, macs=card.macs, macs_nonzero=card.macs_nonzero
         ),
@@ -188,7 +203,7 @@ def described(candidate: Candidate, network: Brought, bench: Bench, folder: Path
     )
 
 
-def told_on_test(candidate: Candidate, network: Brought, bench: Bench, folder: Path) -> tuple[Made, nn.Module]:
+def told_on_test(candidate: Candidate, network: Brought, bench: Bench, folder: Path) -> Made:
     """The file that stands in `folder`, on the test split: read once, for what is shipped. Raises as `make`."""
     exam = exam_on(network.model, bench.task.test, bench.task.metric, "test split")
     run = opened(candidate, folder, trials=True)
@@ -196,7 +211,7 @@ def told_on_test(candidate: Candidate, network: Brought, bench: Bench, folder: P
     parity = judge(candidate.name, outputs, exam, candidate.precision)
     assert exam.targets is not None
     size = running_bytes(list_files(folder, candidate.format))
-    return replace(Made(run, parity, outputs, exam.targets, size)), network.model
+    return Made(run, parity, outputs, exam.targets, size)
 
 
 def scores_of(model: nn.Module, split: Split, task: Task) -> Tensor:

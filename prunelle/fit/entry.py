@@ -14,7 +14,8 @@ from prunelle.fit.candidates import Candidate
 class Entry:
     """A candidate and its figures; they are those of the file itself, as it runs.
 
-    status: fit; refused (the gate said no), failed or absent, and then why, and no figures. runtime: what runs it.
+    status: fit; refused (the gate said no), failed or absent, and then why; figures then only of a cut in one shot that
+    the gate refused. runtime: what runs it.
     size_bytes: of what running needs. median_ms, p95_ms: of one image. share: its time over the dense network's in the
     reference runtime, paired, with its interval. val_top1: of the file on the validation split. drop: points below the
     dense network, and its standard error from the images whose scores differ. final: kernels chosen by timing, and
@@ -43,6 +44,11 @@ class Entry:
     @property
     def fit(self) -> bool:
         return self.status == "fit"
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are figures, of a file that may be shipped or not."""
+        return self.status in ("fit", "refused") and self.median_ms > 0
 
     @property
     def name(self) -> str:

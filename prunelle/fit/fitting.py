@@ -11,10 +11,10 @@ from time import monotonic
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunelle.data.task import Task
-from prunelle.errors import PrunelleError, SettingError, WorkError
+from prunelle.errors import LimitError, PrunelleError, SettingError, WorkError
 from prunelle.fit.budget import Budget, best, front, nearest
 from prunelle.fit.candidates import Candidate
 from prunelle.fit.delivery import Bench, Made, Subject, deliver, scores_of, subject_of, told_on_test
@@ -90,8 +90,7 @@ class Search:
             notes = self.folder.notes()
         torch.set_num_threads(notes["threads"])
         files = shippable(self.place.formats, self.brought.builder is not None)
-        num = sum(weight.numel() for weight in prunable(self.brought.model).values())
-        setup = Setup(self.budget, files, 60 * self.place.minutes, notes["epoch_seconds"], num)
+        setup = Setup(self.budget, files, 60 * self.place.minutes, notes["epoch_seconds"], *sizes(self.brought.model))
         settings = training(self.brought, self.task, notes["precision"])
         return setup, Networks(self.brought, self.task, self.place.out, settings, self.place.seed)
 
@@ -179,7 +178,11 @@ class Search:
         network = self.networks.finished(self.networks.make(one.cuts, one.epochs), one.values, one.bits)
         place = self.folder.place(chosen)
         self.folder.link(chosen)  # which a look may outrank, and which a kill may have kept from being linked
-        made, _ = told_on_test(one, network, self.bench, place)
+        try:
+            made = told_on_test(one, network, self.bench, place)
+        except LimitError as error:  # whatever it did on val: what does not compute what its network does stays here
+            self.folder.add(Entry(one, "refused", str(error), final=True), self.folder.work(one.id))
+            return self.outcome(self.settle())
         self.rewrite(made, place)
         dense = evaluate(self.brought.model, self.task.test, self.task.loss, self.task.metric)
         after = evaluation(made, self.task)
@@ -209,6 +212,7 @@ class Search:
     def rewrite(self, made: Made, place: Path) -> None:
         """ship.json says how the file did on the test split."""
         found = read_shipped(place)
+        assert made.parity is not None
         write_shipped(found.model_copy(update={"parity": Held(**made.parity.to_json())}), place)
 
 
@@ -217,6 +221,12 @@ def evaluation(made: Made, task: Task) -> Evaluation:
     scores = task.metric(made.outputs, made.targets)
     loss = float(task.loss(made.outputs, made.targets))
     return Evaluation(float(scores.double().mean()), loss, scores, made.outputs.argmax(1), made.targets)
+
+
+def sizes(model: nn.Module) -> tuple[int, int]:
+    """(weights that can be pruned, other numbers in a model's state)."""
+    weights = sum(weight.numel() for weight in prunable(model).values())
+    return weights, sum(value.numel() for value in model.state_dict().values()) - weights
 
 
 def labels(targets: Tensor) -> bool:

@@ -22,10 +22,11 @@ from prunelle.prune.channel_steps import PruneChannels
 from prunelle.prune.select import Scope, over_all
 from prunelle.prune.weight_shares import by_cost
 from prunelle.prune.weights import PruneGradually, PruneWeights, Retrain
+from prunelle.quantize.halves import RoundToHalf
 from prunelle.quantize.ptq import QuantizeWeights
 from prunelle.quantize.sharing import ShareWeights
 from prunelle.runs import Run
-from prunelle.steps import Step
+from prunelle.steps import Chain, Step
 from prunelle.train.optimizers import Adam, Sgd
 from prunelle.train.precision import FP32, Precision
 from prunelle.train.settings import Teacher, TrainSettings
@@ -121,12 +122,12 @@ class Networks:
         run.drop_checkpoints()
 
     def finished(self, network: Brought, values: int | None, bits: int | None) -> Brought:
-        """The same with shared or few-bit weights, at once."""
+        """The same with shared or few-bit weights, at once, and all else in numbers that 16 bits hold."""
         if values is None and bits is None:
             return network
         run = Run.open(self.out / "networks", {"network": self.brought.sha256, "finish": [values, bits]}, self.seed)
-        step = QuantizeWeights(bits) if bits else ShareWeights(values or 16)
-        return replace(network, model=step(network.model, self.task, run))
+        steps = Chain((QuantizeWeights(bits) if bits else ShareWeights(values or 16), RoundToHalf()))
+        return replace(network, model=steps(network.model, self.task, run))
 
 
 def rising(cuts: tuple[Cut, ...]) -> bool:

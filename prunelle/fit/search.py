@@ -19,8 +19,12 @@ from prunelle.fit.entry import Entry
 
 DENSE_SHARE, LOOKS_SHARE = 0.25, 0.45
 """Of the time, after which no further file of the dense network is made, and no further cut looked at in one shot."""
+TIGHT = 2.0
+"""Times the size allowed, that one byte a weight must be over, so that only small files of cuts are looked at."""
 FIRST = ("native int16", "onnx int8", "openvino int8", "native fp32", "onnx fp32", "openvino bf16")
 """Files that are most often the fastest, in this order; others come after them."""
+MOST_WHERE_TIGHT = 4
+"""Larger files of the dense network that are made where only the small one can fit: for their times."""
 LEAST = 2
 """Files of the dense network, and cuts, that are looked at however short the time is."""
 USED_SHARE = 0.9
@@ -91,19 +95,27 @@ class Tuning:
 @dataclass(frozen=True)
 class Setup:
     """What a search is told. files: (format, precision) that may be shipped and are installed; seconds: all its time;
-    epoch_seconds: of one training epoch, from a pilot. num_weights: that can be pruned."""
+    epoch_seconds: of one training epoch, from a pilot. num_weights: that can be pruned; num_others: all other
+    numbers of the network."""
 
     budget: Budget
     files: tuple[tuple[str, str], ...]
     seconds: float
     epoch_seconds: float
     num_weights: int = 0
+    num_others: int = 0
+
+    @property
+    def tight(self) -> bool:
+        """Whether only the small file can fit: one byte a weight is far too many."""
+        return self.budget.max_kb is not None and self.num_weights > TIGHT * 1e3 * self.budget.max_kb
 
     def cuts(self) -> list[tuple[Cut, ...]]:
         """What is looked at in one shot."""
         budget = self.budget
         by_size = budget.max_kb is not None
-        zeros = zeros_that_fit(self.num_weights, 1e3 * (budget.max_kb or 0.0)) if by_size else ()
+        room = 1e3 * (budget.max_kb or 0.0) - 2 * self.num_others
+        zeros = zeros_that_fit(self.num_weights, room) if by_size else ()
         return cuts_to_try(by_size, budget.has_time or not by_size, zeros)
 
 
@@ -112,9 +124,9 @@ def dense_candidates(setup: Setup) -> list[Candidate]:
     found = [Candidate((), (), name, precision) for name, precision in setup.files if name not in SMALL]
     found.sort(key=lambda one: FIRST.index(one.file) if one.file in FIRST else len(FIRST))
     if small := small_of(setup):
-        found += [Candidate((), (), small, "fp32", values) for values in VALUES]
-        found += [Candidate((), (), small, "fp32", bits=4)]
-        found[LEAST:LEAST] = [found.pop(-3)]
+        found = found[:MOST_WHERE_TIGHT] if setup.tight else found
+        found[LEAST:LEAST] = [Candidate((), (), small, "fp32", VALUES[-1])]
+        found.append(Candidate((), (), small, "fp32", bits=4))
     return found
 
 
@@ -130,6 +142,10 @@ def small_of(setup: Setup) -> str | None:
 def files_for(cuts: Sequence[Cut], setup: Setup, known: Mapping[str, Entry]) -> list[File]:
     """The files that a cut is looked at in, by how fast the dense network was in them: single zeros bring time only in
     the native library; whole channels and blocks anywhere. One is in float32: what the cut alone gives."""
+    small = small_of(setup)
+    if small and setup.tight:
+        alone_too = cuts == setup.cuts()[0]
+        return [(small, "fp32", VALUES[-1]), *([(small, "fp32", None)] if alone_too else [])]
     dense = [one for c in dense_candidates(setup) if (one := known.get(c.id)) is not None and one.fit]
     fast = sorted(
         (one for one in dense if not one.candidate.values and not one.candidate.bits), key=lambda e: e.median_ms
@@ -140,7 +156,7 @@ def files_for(cuts: Sequence[Cut], setup: Setup, known: Mapping[str, Entry]) -> 
     alone = [one for one in (native if sparse and native else fast) if one.candidate.precision == "fp32"]
     chosen = list({one.candidate.id: one for one in (*chosen, *alone[:1])}.values())
     files: list[File] = [(one.candidate.format, one.candidate.precision, None) for one in chosen]
-    if small := small_of(setup):
+    if small:
         files.append((small, "fp32", VALUES[-1]))
     return files
 
@@ -180,7 +196,9 @@ def promising(setup: Setup, known: Mapping[str, Entry]) -> list[Line]:
     budget = setup.budget
     found: list[tuple[tuple, Line]] = []
     for cuts in dict.fromkeys(one.candidate.cuts for one in known.values() if one.candidate.cuts):
-        own = [one for one in known.values() if one.candidate.cuts == cuts and not one.candidate.epochs and one.fit]
+        own = [
+            one for one in known.values() if one.candidate.cuts == cuts and not one.candidate.epochs and one.measured
+        ]
         if not own:
             continue
         own.sort(key=lambda one: (budget.excess(one, ("ms", "kb")), one.candidate.values or 0, one.median_ms, one.name))

@@ -10,12 +10,11 @@ from prunelle.data.parts import choose_on_test
 from prunelle.data.task import Task
 from prunelle.fit.budget import Budget
 from prunelle.fit.candidates import Candidate
-from prunelle.fit.fitting import Watch, search, shippable
+from prunelle.fit.fitting import Watch, search, shippable, sizes
 from prunelle.fit.networks import Brought
 from prunelle.fit.outcome import Place
 from prunelle.fit.pilot import pilot
 from prunelle.fit.search import LOOKS_SHARE, Setup, dense_candidates
-from prunelle.measure.params import prunable
 from prunelle.recipes.measure import open_with_data
 from prunelle.recipes.shipping import hash_of_state
 
@@ -93,8 +92,7 @@ def plan(asked: Asked) -> dict[str, Any]:
     brought, task = opened(asked)
     files = shippable(asked.formats, brought.builder is not None)
     found = pilot(brought, task, asked.threads)
-    num = sum(weight.numel() for weight in prunable(brought.model).values())
-    setup = Setup(asked.budget, files, 60 * asked.minutes, found.epoch_seconds, num)
+    setup = Setup(asked.budget, files, 60 * asked.minutes, found.epoch_seconds, *sizes(brought.model))
     cuts = setup.cuts()
     left = (1 - LOOKS_SHARE) * setup.seconds
     rows = [{"what": one.name, "minutes": FILE_SECONDS / 60} for one in dense_candidates(setup)]
