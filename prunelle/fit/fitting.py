@@ -26,7 +26,9 @@ from prunelle.fit.pages import write_pages
 from prunelle.fit.pilot import pilot, training
 from prunelle.fit.search import SMALL, Setup, Tuning, next_candidate, plan_tuning
 from prunelle.measure.accuracy import Evaluation, evaluate, flips
+from prunelle.measure.card import Card, count
 from prunelle.measure.environment import environment
+from prunelle.measure.latency import Timing
 from prunelle.measure.params import prunable
 from prunelle.ship.formats import load_format
 from prunelle.ship.images import calibration, timed_images
@@ -204,16 +206,33 @@ class Search:
             test_drop=drop,
             num_test=len(after.scores),
             per_class=flips(dense, after, self.task.class_names) if labels(dense.targets) else [],
+            cards={"dense": self.dense_card(dense), "shipped": card_of(chosen, network, after, self.task)},
             reference=self.reference_word,
             reference_ms=chosen.median_ms / chosen.share,
             spent=self.spent,
         )
+
+    def dense_card(self, test: Evaluation) -> Card:
+        """Of the user's network; its time stands in `reference`, taken in turns with the file."""
+        card = count(self.place.model, self.brought.model, self.task.input_shape)
+        card = dataclasses.replace(card, sizes_bytes={"dense_safetensors": self.bench.dense_bytes})
+        return card.with_accuracy(test, float(self.bench.dense_scores.mean()))
 
     def rewrite(self, made: Made, place: Path) -> None:
         """ship.json says how the file did on the test split."""
         found = read_shipped(place)
         assert made.parity is not None
         write_shipped(found.model_copy(update={"parity": Held(**made.parity.to_json())}), place)
+
+
+def card_of(chosen: Entry, network: Brought, test: Evaluation, task: Task) -> Card:
+    """Of the file that is shipped, with its own bytes and times; the ratio is the reference's time over its own."""
+    card = count(chosen.name, network.model, task.input_shape)
+    figures = (chosen.median_ms, chosen.p95_ms, chosen.p99_ms)
+    ratios = (1 / chosen.share, 1 / chosen.share_high, 1 / chosen.share_low)
+    timing = Timing(*figures, *ratios, chosen.num_samples, 1)
+    card = card.with_timing(timing, 1, chosen.runtime, reference_word())
+    return dataclasses.replace(card, size_bytes=chosen.size_bytes).with_accuracy(test, chosen.val_top1)
 
 
 def evaluation(made: Made, task: Task) -> Evaluation:
@@ -313,5 +332,6 @@ def told(outcome: Outcome, place: Place) -> dict[str, Any]:
         "num_tried": len(outcome.entries),
         "reference": {"runtime": outcome.reference, "ms": outcome.reference_ms},
         "minutes": outcome.spent / 60,
+        "cards": {name: card.to_json() for name, card in outcome.cards.items()},
         "environment": environment(),
     }

@@ -10,6 +10,7 @@ from typing import Any
 from prunelle.fit.budget import Budget
 from prunelle.fit.candidates import Candidate
 from prunelle.fit.entry import Entry
+from prunelle.measure.card import Card
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Place:
 class Outcome:
     """What was found. chosen: the entry that was shipped, whose files are in `folder`. met: whether it keeps every
     limit, its drop on the test split. nearest: limit -> the entry that misses it least. top1, top1_dense: on the test
-    split. per_class: see measure.accuracy.flips."""
+    split. per_class: see measure.accuracy.flips. cards: dense
+    and shipped."""
 
     budget: Budget
     chosen: Entry
@@ -49,6 +51,7 @@ class Outcome:
     test_drop: float
     num_test: int
     per_class: list[dict[str, Any]]
+    cards: dict[str, Card]
     reference: str
     reference_ms: float
     spent: float

@@ -49,7 +49,7 @@ def outcome(out: Path, budget: Budget, chosen: Entry = ZEROED, **changed) -> Out
     entries = tuple(sorted(entries, key=budget.rank))
     found = Outcome(
         budget=budget, chosen=chosen, met=True, folder=best, entries=entries, nearest=nearest(budget, entries),
-        top1=0.895, top1_dense=0.9, test_drop=0.5, num_test=1000, per_class=CLASSES, reference="onnxruntime",
+        top1=0.895, top1_dense=0.9, test_drop=0.5, num_test=1000, per_class=CLASSES, cards={}, reference="onnxruntime",
         reference_ms=1.0, spent=90.0,
     )  # fmt: skip
     return replace(found, **changed)
