@@ -67,6 +67,14 @@ def make_folder(folder: Path) -> None:
         raise disk_error(folder, error) from None
 
 
+def holds_strangers(folder: Path, claim: str) -> bool:
+    """Whether a folder holds things and not the file by which one of ours is known. Hidden ones and a lock alone are
+    what a kill leaves. Raises OSError where the folder cannot be read."""
+    if not folder.is_dir() or (folder / claim).is_file():
+        return False
+    return any(not entry.name.startswith(".") and entry.name != "lock" for entry in folder.iterdir())
+
+
 def disk_error(path: Path, error: OSError) -> DiskError:
     """The sentence for a write that the system refused."""
     return DiskError(

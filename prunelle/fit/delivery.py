@@ -13,7 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from prunelle.data.task import Split, Task
-from prunelle.errors import LimitError, MissingExtraError, PrunelleError, WorkError
+from prunelle.errors import (
+    BusyError,
+    DiskError,
+    LimitError,
+    MissingExtraError,
+    PrunelleError,
+    SettingError,
+    WeightsError,
+    WorkError,
+)
 from prunelle.files import make_folder
 from prunelle.fit.candidates import Candidate
 from prunelle.fit.entry import Entry
@@ -76,21 +85,25 @@ class Made:
 def deliver(candidate: Candidate, subject: Subject, bench: Bench, folder: Path, final: bool = False) -> Entry:
     """Make the file of a candidate in `folder`, with ship.json, and measure it; what goes wrong is told in the entry.
 
-    final: choose a native library's kernels by timing, and take times for as long as a result needs.
+    final: choose a native library's kernels by timing, and take times for as long as a result needs. Raises DiskError.
     """
     begun = monotonic()
     try:
         made = make(candidate, subject, bench, folder, final)
         timing = timed(made.run, bench, RESULT if final else bench.effort)
+        scores = bench.task.metric(made.outputs, made.targets).double()
+        if not scores.isfinite().all():
+            raise LimitError(f"{candidate.name}: the metric gives NaN or infinity for some images; it is not shipped.")
     except MissingExtraError as error:
         return Entry(candidate, "absent", str(error))
+    except (DiskError, BusyError):  # which say nothing about the candidate
+        raise
     except PrunelleError as error:
         status = "refused" if isinstance(error, LimitError) else "failed"
         return Entry(candidate, status, str(error), seconds=monotonic() - begun)
     card = count(candidate.name, subject.network.model, bench.task.input_shape)
     if made.parity is not None:
         write_shipped(described(candidate, subject.network, bench, folder, made, card), folder)
-    scores = bench.task.metric(made.outputs, made.targets).double()
     lost = bench.dense_scores - scores
     assert timing.ratio and timing.ratio_low and timing.ratio_high
     return Entry(
@@ -216,6 +229,22 @@ def told_on_test(candidate: Candidate, network: Brought, bench: Bench, folder: P
 
 
 def scores_of(model: nn.Module, split: Split, task: Task) -> Tensor:
-    """(N,) the metric of each example."""
+    """(N,) the metric of each example. Raises WeightsError for outputs that are not finite, SettingError for a metric
+    that does not give one finite value an example."""
+    found: list[Tensor] = []
     with torch.inference_mode():
-        return torch.cat([task.metric(model(x), y).double() for x, y in split.epoch(100)])
+        for images, targets in split.epoch(100):
+            outputs = model(images)
+            if not outputs.isfinite().all():
+                raise WeightsError(
+                    f"{task.name}: the network gives NaN or infinity for some images; train it again, or load other "
+                    "weights."
+                )
+            scores = task.metric(outputs, targets)
+            if scores.shape != (len(images),) or not scores.isfinite().all():
+                raise SettingError(
+                    f"{task.name}: the metric gives {tuple(scores.shape)} for {len(images)} images, must be one finite "
+                    "value an image, (N,)."
+                )
+            found.append(scores.double())
+    return torch.cat(found)

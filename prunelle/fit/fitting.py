@@ -14,7 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from prunelle.data.task import Task
-from prunelle.errors import LimitError, PrunelleError, SettingError, WorkError
+from prunelle.errors import (
+    BusyError,
+    DiskError,
+    LimitError,
+    ModelError,
+    PrunelleError,
+    SettingError,
+    WorkError,
+)
 from prunelle.fit.budget import Budget, best, front, nearest
 from prunelle.fit.candidates import Candidate
 from prunelle.fit.delivery import Bench, Made, Subject, deliver, scores_of, subject_of, told_on_test
@@ -30,6 +38,7 @@ from prunelle.measure.card import Card, count
 from prunelle.measure.environment import environment
 from prunelle.measure.latency import Timing
 from prunelle.measure.params import prunable
+from prunelle.ship.first_line import first_line
 from prunelle.ship.formats import load_format
 from prunelle.ship.images import calibration, timed_images
 from prunelle.ship.names import FORMATS, PRECISIONS
@@ -131,8 +140,11 @@ class Search:
         begun = monotonic()
         try:
             subject = self.subject(one)
-        except PrunelleError as error:
-            return Entry(one, "failed", str(error), final=final, seconds=monotonic() - begun), work
+        except (DiskError, BusyError):  # which say nothing about the candidate
+            raise
+        except Exception as error:  # a network may be anybody's code
+            why = str(error) if isinstance(error, PrunelleError) else f"{one.network}: failed ({first_line(error)})."
+            return Entry(one, "failed", why, final=final, seconds=monotonic() - begun), work
         entry = deliver(one, subject, self.bench, work, final)
         return dataclasses.replace(entry, final=final), work
 
@@ -151,19 +163,16 @@ class Search:
 
     def settle(self) -> Entry:
         """The best, once it was measured as a result is. Raises WorkError where nothing is fit to be shipped."""
-        for _ in range(MOST_FINALS):
+        while True:
             known = self.folder.entries()
-            chosen = best(self.budget, known.values())
+            finals = [one for one in known.values() if one.final and one.fit]
+            chosen = best(self.budget, known.values() if len(finals) < MOST_FINALS else finals)
             if chosen is None:
                 reasons = "; ".join(dict.fromkeys(one.why.rstrip(".") for one in known.values()))
                 raise WorkError(f"{self.place.model}: no file passed the gate ({reasons}); nothing can be shipped.")
             if chosen.final:
                 return chosen
             self.final(chosen.candidate)
-        finals = [one for one in self.folder.entries().values() if one.final]
-        found = best(self.budget, finals)
-        assert found is not None
-        return found
 
     def final(self, one: Candidate) -> Entry:
         self.tell(f"measuring {one.name}")
@@ -183,7 +192,8 @@ class Search:
         try:
             made = told_on_test(one, network, self.bench, place)
         except LimitError as error:  # whatever it did on val: what does not compute what its network does stays here
-            self.folder.add(Entry(one, "refused", str(error), final=True), self.folder.work(one.id))
+            self.add((Entry(one, "refused", str(error), final=True), self.folder.work(one.id)))
+            self.folder.drop(chosen)
             return self.outcome(self.settle())
         self.rewrite(made, place)
         dense = evaluate(self.brought.model, self.task.test, self.task.loss, self.task.metric)
@@ -279,9 +289,11 @@ def search(
 ) -> dict[str, Any]:
     """Find the best file, and write result.json, rows and the page; a second start finds it done.
 
-    Returns what result.json holds. Raises SettingError, WorkError, RunConflictError, BusyError, DiskError,
-    MissingExtraError where the page cannot be written.
+    Returns what result.json holds. Raises SettingError, ModelError, WeightsError, WorkError, RunConflictError,
+    BusyError, DiskError.
     """
+    if not prunable(brought.model):
+        raise ModelError(f"{place.model}: has no layer with weights that can be pruned; give a network that has some.")
     folder, threads = Folder(place.out), torch.get_num_threads()
     torch.set_num_threads(place.threads or 1)
     try:

@@ -35,7 +35,7 @@ from prunelle.fit.entry import Entry
 from prunelle.runs import held
 from prunelle.ship.shipped import sync
 
-FINAL = "-final"
+FINAL, ASKED = "-final", "asked.json"
 
 
 class Folder:
@@ -49,7 +49,7 @@ class Folder:
         """Hold the folder for this process. Raises BusyError, DiskError, RunConflictError for another question."""
         make_folder(self.out)
         with held(self.out / "lock"):
-            path = self.out / "asked.json"
+            path = self.out / ASKED
             if not path.exists():
                 write_sealed_json(path, asked)
             elif read_sealed_json(path) != json.loads(to_json(asked)):
@@ -101,13 +101,14 @@ class Folder:
         return folder
 
     def add(self, entry: Entry, made: Path) -> None:
-        """Put a finished candidate's files in place, then its row. Raises DiskError."""
+        """Put a finished candidate's files in place, then its row. Of one that is not fit the row alone: what lay in
+        its place before goes once OUT/best leads elsewhere. Raises DiskError."""
         place = self.place(entry)
         make_folder(place.parent)
         make_folder(self.out / "rows")
         try:
-            shutil.rmtree(place, ignore_errors=True)
             if entry.fit:
+                shutil.rmtree(place, ignore_errors=True)
                 sync(path for path in made.rglob("*") if path.is_file())
                 os.replace(made, place)
                 sync_folder(place.parent)
@@ -128,11 +129,18 @@ class Folder:
             return None
         self.link(chosen)
         kept = {self.place(one).name for one in (*front(known.values()), chosen)}
-        kept |= {self.place(one).name for one in known.values() if one.final}
+        kept |= {self.place(one).name for one in known.values() if one.final and one.fit}
         for folder in (self.out / "files").iterdir():
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
         return chosen
+
+    def drop(self, entry: Entry) -> None:
+        """Delete its files, and OUT/best where that leads to them. Raises DiskError."""
+        link = self.out / "best"
+        if link.resolve() == self.place(entry).resolve():
+            remove(link)
+        shutil.rmtree(self.place(entry), ignore_errors=True)
 
     def link(self, entry: Entry) -> None:
         """Make OUT/best lead to its files. Raises DiskError."""

@@ -14,7 +14,7 @@ from prunelle.data.parts import first_of
 from prunelle.data.task import Task
 from prunelle.fit.candidates import BLOCKS, CHANNELS, ZEROS, Cut
 from prunelle.graph.cuts import Cuts
-from prunelle.models.save import Builder, is_saved, load, read_folder, save
+from prunelle.models.save import WEIGHTS, Builder, load, read_folder, save
 from prunelle.prune.block_steps import RemoveBlocks
 from prunelle.prune.channel_repairs import batch_norm_repair, least_squares_repair
 from prunelle.prune.channel_shares import by_cost as channels_by_cost
@@ -75,7 +75,7 @@ class Networks:
             return self.brought
         run = self.run(cuts, epochs)
         folder = run.folder / NETWORK
-        if not is_saved(folder):
+        if not (folder / WEIGHTS).is_file():  # renamed first: a kill before that leaves a model.json.next of nothing
             with run.locked():
                 self.build(cuts, epochs, run, folder)
         model = self.opened(folder)

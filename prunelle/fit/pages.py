@@ -40,11 +40,13 @@ def write_pages(outcome: Outcome, place: Place) -> None:
 
 
 def placed(outcome: Outcome, place: Place) -> list[dict[str, Any]]:
-    """The rows, those without a file last; path: the folder below place.out in which the file lies, if it was kept."""
+    """The rows, those without a file last; path: the folder below place.out in which the file lies, if it was kept: one
+    on the frontier was dropped if a file beat it that came out worse when it was measured anew."""
     folder = Folder(place.out)
-    where = {one.candidate.id: str(folder.place(one).relative_to(place.out)) for one in outcome.entries}
+    stands = [one for one in outcome.entries if folder.place(one).is_dir()]
+    where = {one.candidate.id: str(folder.place(one).relative_to(place.out)) for one in stands}
     found = sorted(rows(outcome, place), key=lambda one: one["status"] != "fit")
-    return [{**one, "path": where[one["id"]] if one["front"] or one["chosen"] else None} for one in found]
+    return [{**one, "path": where.get(one["id"]) if one["front"] or one["chosen"] else None} for one in found]
 
 
 def measured(row: Row) -> dict[str, Any]:

@@ -52,9 +52,12 @@ def pilot(brought: Brought, task: Task, threads: int | None = None) -> Pilot:
         for count in counts:
             torch.set_num_threads(count)
             for word, precision in WORDS.items():
-                found[word, count] = seconds_a_call(
-                    one_update(brought, task, replace(settings, precision=precision), batch)
-                )
+                own = replace(settings, precision=precision)
+                try:
+                    found[word, count] = seconds_a_call(one_update(brought, task, own, batch))
+                except RuntimeError:
+                    if word == "fp32":
+                        raise  # another number type that a module or a loss does not bear is left alone
     finally:
         torch.set_num_threads(before)
     word, count = min(found, key=lambda key: found[key] * (WORTH if key[0] != "fp32" else 1.0))

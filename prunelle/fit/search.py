@@ -131,11 +131,12 @@ def dense_candidates(setup: Setup) -> list[Candidate]:
 
 
 def small_of(setup: Setup) -> str | None:
-    """The small file, where size counts: one that runs fast where time counts too."""
-    if setup.budget.max_kb is None:
-        return None
+    """The small file, where size counts or no other may be shipped: one that runs fast where time counts too."""
     names = [name for name, _ in setup.files if name in SMALL]
-    wanted = SMALL if setup.budget.has_time else SMALL[::-1]
+    by_size = setup.budget.max_kb is not None
+    if not by_size and len(names) < len(setup.files):
+        return None
+    wanted = SMALL if setup.budget.has_time or not by_size else SMALL[::-1]
     return next((name for name in wanted if name in names), None)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from prunelle.data.find import check_data
 from prunelle.data.names import SOURCES
 from prunelle.errors import ModelError, RunConflictError, SettingError, WeightsError
-from prunelle.files import read_sealed_json
+from prunelle.files import holds_strangers, read_sealed_json
 from prunelle.models.names import Shape, check_spec
 from prunelle.models.packed.magic import is_packed
 from prunelle.recipes.settings import Recipe
@@ -69,8 +69,7 @@ def check_out(out: Path, claim: str = "recipe.json") -> None:
     claim: the file by which a folder of ours is known.
     """
     check_folder(out)
-    strangers = out.is_dir() and any(not entry.name.startswith(".") for entry in out.iterdir())
-    if strangers and not (out / claim).is_file():
+    if holds_strangers(out, claim):
         raise RunConflictError(f"--out {out}: is not empty and holds no {claim}; choose another folder.")
 
 

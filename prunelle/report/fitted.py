@@ -106,8 +106,8 @@ def fitted_html(found: Fitted) -> str:
 
 
 FRONT = """<p class="hint">No other file is at least as accurate, as fast and as small as one of these. Accuracy is that
-on the validation split, below it the change against the dense network in points, with its standard error. All of them
-were kept, in the folder beside this page. “By cost” zeroes more weights where a weight is used more often.</p>"""
+on the validation split, below it the change against the dense network in points, with its standard error. Where
+one was kept, its folder beside this page is named. “By cost” zeroes more weights where one is used more often.</p>"""
 
 
 def answer(found: Fitted) -> str:

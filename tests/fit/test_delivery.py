@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from tiny import CLASSES, SHAPE, small_task, state_of
 from torch import nn
 
+from prunelle.errors import DiskError, SettingError, WeightsError
 from prunelle.fit import delivery
 from prunelle.fit.candidates import ZEROS, Candidate, Cut
 from prunelle.fit.delivery import Bench, deliver, scores_of, subject_of
@@ -163,6 +165,41 @@ def test_what_another_library_throws_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("prunelle.fit.delivery.opened", broken)
     entry = made(Candidate((), (), "packed", "fp32"), sparse_net(), tmp_path)
     assert entry.status == "failed" and "could not be made (RuntimeError: out of luck)" in entry.why
+
+
+def test_a_full_disk_is_no_fault_of_the_candidate(tmp_path, monkeypatch):
+    def full(*_args, **_more):
+        raise DiskError("x: could not be written.")
+
+    monkeypatch.setattr("prunelle.fit.delivery.opened", full)
+    with pytest.raises(DiskError, match="could not be written"):
+        made(Candidate((), (), "packed", "fp32"), sparse_net(), tmp_path)
+
+
+def test_a_metric_that_is_nan_for_the_file_refuses_it(tmp_path):
+    model = sparse_net()
+    told = bench(model, tmp_path)
+    subject = subject_of(brought(model), told.task)
+    told = replace(told, task=replace(told.task, metric=lambda outputs, targets: torch.full((len(targets),), math.nan)))
+    entry = deliver(Candidate((), (), "packed", "fp32"), subject, told, tmp_path / "file")
+    assert entry.status == "refused" and "the metric gives NaN or infinity for some images" in entry.why
+
+
+@pytest.mark.parametrize(
+    ("value", "given"), [(lambda n: torch.tensor(0.5), "()"), (lambda n: torch.full((n,), math.nan), "(24,)")]
+)
+def test_a_metric_gives_one_finite_value_an_image(value, given):
+    task = replace(small_task(), metric=lambda outputs, targets: value(len(targets)))
+    with pytest.raises(SettingError, match=rf"small: the metric gives {re.escape(given)} for 24 images, must be one"):
+        scores_of(sparse_net(), task.val, task)
+
+
+def test_a_dense_network_of_nan_is_refused():
+    model = sparse_net()
+    with torch.no_grad():
+        model.fc2.bias[3] = math.nan
+    with pytest.raises(WeightsError, match="small: the network gives NaN or infinity for some images; train it again"):
+        scores_of(model, small_task().val, small_task())
 
 
 def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch):

@@ -105,6 +105,23 @@ def test_a_final_one_that_failed_is_not_fit_though_its_look_was(folder: Folder) 
     assert (folder.out / "best" / "model.bin").read_text() == "look"  # until another is made, this one opens
 
 
+def test_one_that_fails_after_it_was_linked_goes_once_another_is_linked(folder: Folder) -> None:
+    """As on the test split: its files stay until OUT/best leads elsewhere, and go with the link where nothing else
+    stands."""
+    good, cheap = replace(entry(0.2), final=True), entry(0.3, val_top1=0.7, size_bytes=500)
+    add(folder, good, "good")
+    add(folder, cheap, "cheap")
+    folder.add(replace(good, status="refused"), folder.work("x"))
+    assert (folder.out / "best" / "model.bin").read_text() == "good"  # a kill here leaves what opens
+    folder.point(BUDGET)
+    assert (folder.out / "best" / "model.bin").read_text() == "cheap"
+    assert files(folder) == {cheap.candidate.id}
+    folder.drop(good)
+    assert (folder.out / "best" / "model.bin").read_text() == "cheap"
+    folder.drop(cheap)
+    assert not os.path.lexists(folder.out / "best") and not files(folder)
+
+
 def test_the_best_that_stands_is_linked_where_the_best_known_was_dropped(folder: Folder) -> None:
     """The second best was beaten and its files dropped; then the best came out too slow when it was measured anew."""
     first = entry(0.1, median_ms=1.5, val_top1=0.9)

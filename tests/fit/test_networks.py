@@ -6,11 +6,11 @@ from tiny import CLASSES, SHAPE, conv_net, mlp, same_bits, seeded, small_task, s
 from torch import nn
 
 from prunelle.fit.candidates import BLOCKS, CHANNELS, ZEROS, Cut
-from prunelle.fit.networks import Brought, Networks, settings_for
+from prunelle.fit.networks import NETWORK, Brought, Networks, settings_for
 from prunelle.graph.cuts import Cuts
 from prunelle.measure.macs import count_macs
 from prunelle.measure.params import prunable
-from prunelle.models.save import Builder
+from prunelle.models.save import MANIFEST, WEIGHTS, Builder
 from prunelle.train.optimizers import Adam, Sgd
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -123,6 +123,16 @@ def test_a_chain_of_trainings_keeps_cuts_and_zeros(tmp_path, cuts):
         assert zero_share(first.model) == zero_share(second.model) == pytest.approx(0.8, abs=0.02)
         for name, weight in prunable(first.model).items():  # the second training holds the zeros of the first
             assert torch.equal(weight == 0, prunable(second.model)[name] == 0)
+
+
+def test_a_network_whose_saving_was_killed_is_made_again(tmp_path):
+    """Killed before the first rename: the weights and what describes them lie under their `.next` names."""
+    made = networks(tmp_path, brought(mlp()))
+    first = state_of(made.make((Cut(ZEROS, 0.5),), ()).model)
+    folder = made.run((Cut(ZEROS, 0.5),), ()).folder / NETWORK
+    for name in (WEIGHTS, MANIFEST):
+        (folder / name).rename(folder / f"{name}.next")
+    assert same_bits(first, state_of(made.make((Cut(ZEROS, 0.5),), ()).model))
 
 
 def test_training_helps(tmp_path):

@@ -57,6 +57,8 @@ def outcome(out: Path, budget: Budget, chosen: Entry = ZEROED, **changed) -> Out
 
 def test_the_files_hold_every_row_and_say_which_are_on_the_frontier(tmp_path):
     place = Place(tmp_path, model="m", data="d")
+    for kept in (DENSE.candidate.id, f"{ZEROED.candidate.id}-final"):  # that of CUT was dropped when it was beaten
+        (tmp_path / "files" / kept).mkdir(parents=True)
     write_pages(outcome(tmp_path, Budget(max_kb=50, max_drop=1.0)), place)
     told = list(csv.DictReader((tmp_path / "frontier.csv").open()))
     rows = json.loads((tmp_path / "frontier.json").read_text())
@@ -66,6 +68,7 @@ def test_the_files_hold_every_row_and_say_which_are_on_the_frontier(tmp_path):
     best, refused = rows[0], next(row for row in rows if row["status"] == "refused")
     assert (best["median_ms"], best["size_bytes"], best["val_top1"]) == (0.25, 40_000, 0.897)
     assert best["path"] == f"files/{ZEROED.candidate.id}-final" and refused["path"] is None
+    assert {row["name"] for row in rows if row["path"]} == {DENSE.name, ZEROED.name}
     assert refused["median_ms"] is refused["val_top1"] is refused["nnz"] is None
     assert told[0]["techniques"] == "zeros" and told[0]["front"] == "true" and told[-1]["median_ms"] == ""
     page = (tmp_path / "report.html").read_text()

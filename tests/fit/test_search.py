@@ -89,6 +89,15 @@ def test_where_only_the_small_file_may_be_shipped_it_is_what_is_tried():
     assert any(one.epochs for one in found.proposed)
 
 
+@pytest.mark.parametrize("name", ["time", "accuracy"])
+def test_small_files_are_tried_without_a_limit_of_size_where_no_other_may_be_shipped(name):
+    only = Setup(BUDGETS[name], (("packed", "fp32"), ("packed-native", "fp32")), 1_000.0, 2.0)
+    found = Played(only).go_on()
+    assert {one.format for one in found.proposed} == {"packed-native"}  # which runs fast
+    assert any(one.epochs for one in found.proposed)
+    assert not any(one.values for one in dense_candidates(replace(only, files=FILES)))
+
+
 @pytest.mark.parametrize("name", ["time", "size", "time and size"])
 def test_it_stops_when_a_file_keeps_all_limits_and_loses_nothing(name):
     """int16 of the dense network takes 1 ms and loses nothing."""

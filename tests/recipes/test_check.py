@@ -30,6 +30,7 @@ def test_a_folder_to_write_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_folder_of_ours_is_known_by_its_claim(tmp_path: Path) -> None:
     check_out(tmp_path, "ship.json")
     (tmp_path / ".hidden").write_text("")
+    (tmp_path / "lock").write_text("")  # all that a kill right after the start leaves
     check_out(tmp_path, "ship.json")
     (tmp_path / "ship.json").mkdir()
     with pytest.raises(RunConflictError, match=r"is not empty and holds no ship\.json; choose another folder"):
