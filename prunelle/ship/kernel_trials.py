@@ -59,5 +59,5 @@ def fastest(timings: Sequence[Timing]) -> int:
 
 def aligned(size: int, to: int = 64) -> tuple[int, Tensor]:
     """The address of `size` bytes at a multiple of `to`, and what holds them."""
-    held = torch.empty(size + to, dtype=torch.uint8)
+    held = torch.empty(size + to, dtype=torch.uint8, device="cpu")
     return -(-held.data_ptr() // to) * to, held

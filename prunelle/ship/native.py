@@ -130,7 +130,7 @@ class Native(nn.Module):
         size = max(1, prod(self.output_shape))
         many = max(1, min(32, 4096 // size))
         with torch.inference_mode(False):  # else later calls outside it got tensors that nobody may write to
-            made = torch.empty((many, 1, *self.output_shape))
+            made = torch.empty((many, 1, *self.output_shape), dtype=float32, device="cpu")
             first = made.data_ptr()
             answers = list(zip(made.unbind(), range(first, first + 4 * size * many, 4 * size), strict=True))
         self._spare += answers[1:]
@@ -165,7 +165,7 @@ class Native(nn.Module):
             )
         images = images.contiguous()
         count = len(images)
-        out = torch.empty((count, *self.output_shape))
+        out = torch.empty((count, *self.output_shape), dtype=float32, device="cpu")
         run, place, x, y = self._run, self.workspace(), images.data_ptr(), out.data_ptr()
         steps = 4 * images[0].numel() if count else 0, 4 * out[0].numel() if count else 0
         for i in range(count):

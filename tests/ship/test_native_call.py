@@ -34,6 +34,17 @@ def test_every_answer_is_a_tensor_of_its_own(net: Native) -> None:
     assert torch.allclose(answers[1], 3 * images[1] - 1)
 
 
+@pytest.mark.parametrize("num", [1, 3])
+def test_answers_are_float32_whatever_torch_makes_by_default(net: Native, num: int) -> None:
+    fresh = Native(net._library, net.record)  # which has no answers made before
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = fresh(IMAGES[:num])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32 and torch.allclose(found, 3 * IMAGES[:num] - 1)
+
+
 def test_hooks_run_and_may_change_what_goes_in_and_out(net: Native) -> None:
     one = torch.full((1, 1, 2, 2), 2.0)
     before = net.register_forward_pre_hook(lambda module, given: (given[0] + 1,))
