@@ -18,8 +18,6 @@ from prunelle.recipes.complaint import meant
 from prunelle.ship.names import FORMATS
 
 if TYPE_CHECKING:
-    from prunelle.fit.budget import Budget
-    from prunelle.fit.candidates import Candidate
     from prunelle.fit.fitting import News, Watch
 
 CLAIM = "asked.json"
@@ -83,10 +81,14 @@ def fit(
     num_threads = None if threads is None else o.layout(1, threads, 1, "cpu")[0]
     shape = o.shape(input)
 
+    from prunelle.fit.budget import budget_for
+    from prunelle.fit.candidates import read_candidate
+
+    one = None if candidate is None else read_candidate(candidate)
+    budget = budget_for(one is not None, max_kb=max_kb, max_drop=max_drop, **limit)
+
     from prunelle.recipes.fit import Asked, fit_model, plan
 
-    one = None if candidate is None else candidate_of(candidate)
-    budget = budget_of(limit, max_kb, max_drop, one is not None)
     asked = Asked(model, data, budget, out, minutes, weights, shape, formats, choose_on != "val", one, data_dir,
                   num_threads, seed, trust)  # fmt: skip
     if dry_run:
@@ -124,23 +126,6 @@ def time_limit(text: str | None) -> dict[str, float]:
             f"--max-ms is {text!r}, must be milliseconds such as 3, or a share of the dense time such as 0.5x."
         )
     return {"max_ratio" if found[2] == "x" else "max_ms": float(found[1])}
-
-
-def budget_of(limit: Mapping[str, float], max_kb: float | None, max_drop: float | None, alone: bool) -> Budget:
-    """The limits; a candidate that is made alone needs none."""
-    from prunelle.fit.budget import Budget
-
-    if alone and not limit and max_kb is None and max_drop is None:
-        return Budget(max_drop=100.0)
-    return Budget(max_kb=max_kb, max_drop=max_drop, **limit)
-
-
-def candidate_of(path: Path) -> Candidate:
-    """The candidate of a row that a search wrote. Raises CorruptFileError, SettingError."""
-    from prunelle.files import read_sealed_json
-    from prunelle.fit.candidates import Candidate
-
-    return Candidate.from_json(read_sealed_json(path).get("candidate") or {}, str(path))
 
 
 @contextmanager

@@ -87,6 +87,16 @@ class Budget:
         return (0, float(near), entry.median_ms, cost, entry.name)
 
 
+def budget_for(alone: bool, **limits: float | None) -> Budget:
+    """The limits of a search; a candidate that is made alone needs none, and may lose what it likes.
+
+    limits: as Budget takes them. Raises SettingError.
+    """
+    if alone and all(value is None for value in limits.values()):
+        return Budget(max_drop=100.0)
+    return Budget(**limits)
+
+
 def best(budget: Budget, entries: Iterable[Entry]) -> Entry | None:
     """The best of those that are fit to be shipped, None where there are none."""
     return min((one for one in entries if one.fit), key=budget.rank, default=None)

@@ -15,7 +15,8 @@ from prunelle.data.task import Task
 from prunelle.engines.local import num_cores
 from prunelle.errors import DataError, ModelError, RunConflictError, SettingError
 from prunelle.files import holds_strangers
-from prunelle.fit.budget import Budget
+from prunelle.fit.budget import budget_for
+from prunelle.fit.candidates import read_candidate
 from prunelle.fit.fitting import Watch, search
 from prunelle.fit.folder import ASKED
 from prunelle.fit.networks import Brought
@@ -59,6 +60,7 @@ def fit(
     threads: int | None = None,
     seed: int = 0,
     builder: Builder | None = None,
+    candidate: str | Path | None = None,
     watch: Watch = lambda news: None,
 ) -> Fitted:
     """Search for the most accurate file of `model` within the budget, for at most about `minutes`; see fit/search.py.
@@ -69,11 +71,13 @@ def fit(
     fit.budget.Budget; at least one. out: a folder of its own; started again with the same arguments it goes on where it
     stood. runtimes: formats that may be shipped; None takes
     all installed. threads: of trainings, None takes as many as pay. builder: how to make the module without you;
-    without one no packed file is made. watch: is told what is being tried.
+    without one no packed file is made. candidate: make only this one, a row of another search's OUT/rows; then no limit
+    is needed. watch: is told what is being tried.
     Raises SettingError, ModelError, DataError, WorkError where nothing can be shipped, RunConflictError, BusyError,
     DiskError.
     """
-    budget = Budget(max_ms, max_ratio, max_kb, max_drop)
+    alone = None if candidate is None else read_candidate(candidate)
+    budget = budget_for(alone is not None, max_ms=max_ms, max_ratio=max_ratio, max_kb=max_kb, max_drop=max_drop)
     if not minutes > 0:
         raise SettingError(f"fit: minutes is {minutes}, must be above 0.")
     cores = num_cores()
@@ -84,7 +88,8 @@ def fit(
     check_model(model, task)
     check_order(task)
     brought = Brought(own_copy(model), builder, Cuts(), weights_hash(model))
-    place = Place(Path(out), minutes, runtimes, threads, seed, type(model).__name__, task.name)
+    words = ("model", "task", *(("builder=builder",) if builder is not None else ()))
+    place = Place(Path(out), minutes, runtimes, threads, seed, type(model).__name__, task.name, alone, words, True)
     result = search(brought, task, budget, place, watch)
     return Fitted(result["met"], place.out / "best", place.out / "report.html", result)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prunelle.errors import SettingError
-from prunelle.files import sha256, to_json
+from prunelle.files import read_sealed_json, sha256, to_json
 
 ZEROS, CHANNELS, BLOCKS = "zeros", "channels", "blocks"
 KINDS = (ZEROS, CHANNELS, BLOCKS)
@@ -113,6 +114,11 @@ class Candidate:
             if bad:
                 raise SettingError(f"{where}: {what} is none of this version; take a file that prunelle fit wrote.")
         return self
+
+
+def read_candidate(path: str | Path) -> Candidate:
+    """The candidate of a row that a search wrote. Raises CorruptFileError, SettingError."""
+    return Candidate.from_json(read_sealed_json(Path(path)).get("candidate") or {}, str(path))
 
 
 def cuts_to_try(by_size: bool, by_time: bool, zeros: tuple[float, ...] = ()) -> list[tuple[Cut, ...]]:

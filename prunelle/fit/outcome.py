@@ -19,7 +19,8 @@ class Place:
 
     minutes: all of it. formats: that may be shipped, None takes all installed. threads: of trainings, None as many as
     pay. model, data: the words that named them, for what is written; words: further ones of the command, such as
-    --weights FILE, that make it this network and these splits. candidate: only this one.
+    --weights FILE, that make it this network and these splits. candidate: only this one. python: whether it began in
+    Python, where words are the first arguments.
     """
 
     out: Path
@@ -31,6 +32,7 @@ class Place:
     data: str | None = None
     candidate: Candidate | None = None
     words: tuple[str, ...] = ()
+    python: bool = False
 
 
 @dataclass(frozen=True)

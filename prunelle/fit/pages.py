@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prunelle.fit.commands import search_again
 from prunelle.fit.folder import Folder
 from prunelle.fit.outcome import Outcome, Place
 from prunelle.fit.rows import row as entry_row
@@ -73,7 +73,7 @@ def fitted(outcome: Outcome, place: Place, found: Sequence[Row]) -> Fitted:
         },
         missed=outcome.missed,
         minutes=outcome.spent / 60,
-        command=command(outcome, place),
+        command=search_again(outcome.budget, outcome.chosen, place),
         environment=environment(),
         files=files(outcome, shipped),
         metric=TOP1 if outcome.per_class else "metric",
@@ -137,20 +137,6 @@ def paired_error(per_class: Sequence[Mapping[str, Any]], count: int) -> float:
     """
     lost, gained = (sum(one[key] for one in per_class) for key in ("lost", "gained"))
     return 100 * math.sqrt((lost + gained) / count - ((lost - gained) / count) ** 2) / math.sqrt(count)
-
-
-def command(outcome: Outcome, place: Place) -> str:
-    """The line that searches again, in another folder: in its own the search is found done."""
-    words = ["prunelle", "fit", place.model, *(["--data", place.data] if place.data else []), *place.words]
-    budget = outcome.budget
-    ratio = None if budget.max_ratio is None else f"{budget.max_ratio:.10g}x"
-    for name, value in (("ms", budget.max_ms), ("ms", ratio), ("kb", budget.max_kb), ("drop", budget.max_drop)):
-        words += [] if value is None else [f"--max-{name}", value if isinstance(value, str) else f"{value:.10g}"]
-    words += ["--minutes", f"{place.minutes:.10g}"]
-    words += ["--seed", str(place.seed)] if place.seed and "--seed" not in words else []
-    words += ["--threads", str(place.threads)] if place.threads is not None else []
-    words += ["--runtimes", ",".join(place.formats)] if place.formats else []
-    return shlex.join([*words, "--out", f"{place.out}-again"])
 
 
 def files(outcome: Outcome, shipped: Shipped) -> list[dict[str, Any]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from prunelle.fit.budget import front
+from prunelle.fit.commands import make_again
 from prunelle.fit.entry import Entry
 from prunelle.fit.outcome import Outcome, Place
 
@@ -48,12 +48,5 @@ def row(one: Entry, outcome: Outcome, place: Place, on_front: bool) -> dict[str,
         "front": on_front,
         "met": one.fit and outcome.budget.met(one),
         "chosen": candidate.id == outcome.chosen.candidate.id,
-        "command": command(one, place),
+        "command": make_again(one, place),
     }
-
-
-def command(one: Entry, place: Place) -> str:
-    """The line that makes this candidate alone, again. It reads the row of OUT; the folder it writes is another."""
-    words = ["prunelle", "fit", place.model, *(["--data", place.data] if place.data else []), *place.words]
-    made = [str(place.out / "rows" / f"{one.candidate.id}.json"), "--out", f"{place.out}-{one.candidate.id}"]
-    return shlex.join([*words, "--candidate", *made])

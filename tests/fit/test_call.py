@@ -9,8 +9,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import prunelle.fit
 from prunelle.data.task import Task
-from prunelle.errors import DataError, ModelError, RunConflictError, SettingError
+from prunelle.errors import CorruptFileError, DataError, ModelError, RunConflictError, SettingError
+from prunelle.files import write_sealed_json
 from prunelle.fit import call
+from prunelle.fit.candidates import ZEROS, Candidate, Cut
+from prunelle.fit.entry import Entry
 
 LENGTH = 24
 
@@ -39,6 +42,18 @@ def test_the_model_stays_as_it_was(searched, tmp_path):
     brought, _, budget, place, _ = searched
     assert model.training and not brought.model.training and brought.model is not model
     assert (budget.max_ms, budget.max_kb, place.out, brought.builder) == (3, None, tmp_path / "new", None)
+
+
+def test_a_candidate_alone_is_read_from_a_row_and_needs_no_limit(searched, tmp_path):
+    one = Candidate((Cut(ZEROS, 0.5),), (2,), "native", "fp32")
+    write_sealed_json(tmp_path / "row.json", Entry(one, "fit").to_json())
+    prunelle.fit(mlp(), small_task(), out=tmp_path / "o", candidate=tmp_path / "row.json")
+    assert searched[3].candidate == one and searched[3].python and searched[3].words == ("model", "task")
+    write_sealed_json(tmp_path / "row.json", {"candidate": [1]})
+    with pytest.raises(SettingError, match=r"row\.json: is no candidate .*; take a file that prunelle fit wrote"):
+        prunelle.fit(mlp(), small_task(), out=tmp_path / "o", candidate=tmp_path / "row.json")
+    with pytest.raises(CorruptFileError, match=r"none\.json: cannot be read"):
+        prunelle.fit(mlp(), small_task(), out=tmp_path / "o", candidate=tmp_path / "none.json")
 
 
 def test_a_model_that_is_frozen_as_a_whole_can_be_trained(searched, tmp_path):

@@ -14,7 +14,7 @@ from prunelle.fit.budget import Budget, nearest
 from prunelle.fit.candidates import CHANNELS, ZEROS, Candidate, Cut
 from prunelle.fit.entry import Entry
 from prunelle.fit.outcome import Outcome, Place
-from prunelle.fit.pages import command, fitted, paired_error, placed, write_pages
+from prunelle.fit.pages import fitted, paired_error, placed, write_pages
 from prunelle.ship.shipped import Counts, File, Shipped, write_shipped
 
 DENSE = Entry(Candidate((), (), "onnx", "fp32"), "fit", runtime="onnxruntime", size_bytes=100_000, median_ms=1.0,
@@ -121,15 +121,3 @@ def test_a_budget_that_was_not_met_says_so_first_and_names_the_nearest_on_each_l
     near = page[page.index('id="near"') : page.index('id="beside"')]
     assert "90 % of the weights zero, 2 epochs of training" in near and "size 4 × the limit" in near
     assert page.index("The budget was not met") < page.index(str(tmp_path / "best" / "model.so"))
-
-
-def test_the_command_is_the_one_that_searches_again(tmp_path):
-    place = Place(Path("o"), minutes=5, formats=("native", "onnx"), threads=1, seed=3, model="a b", data="d",
-                  words=("--weights", "w"))  # fmt: skip
-    found = outcome(tmp_path, Budget(max_ratio=0.5, max_kb=50))
-    assert command(found, place) == (
-        "prunelle fit 'a b' --data d --weights w --max-ms 0.5x --max-kb 50 --minutes 5 --seed 3 --threads 1 "
-        "--runtimes native,onnx --out o-again"
-    )
-    seeded = replace(place, words=("--seed", "3"))
-    assert command(found, seeded).count("--seed") == 1
