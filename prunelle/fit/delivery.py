@@ -90,7 +90,7 @@ def deliver(candidate: Candidate, subject: Subject, bench: Bench, folder: Path, 
     begun = monotonic()
     try:
         made = make(candidate, subject, bench, folder, final)
-        timing = timed(made.run, bench, RESULT if final else bench.effort)
+        reference, timing = timed(made.run, bench, RESULT if final else bench.effort)
         scores = bench.task.metric(made.outputs, made.targets).double()
         if not scores.isfinite().all():
             raise LimitError(f"{candidate.name}: the metric gives NaN or infinity for some images; it is not shipped.")
@@ -115,6 +115,7 @@ def deliver(candidate: Candidate, subject: Subject, bench: Bench, folder: Path, 
         median_ms=timing.median_ms,
         p95_ms=timing.p95_ms,
         p99_ms=timing.p99_ms,
+        reference_ms=reference.median_ms,
         share=1 / timing.ratio,
         share_low=1 / timing.ratio_high,
         share_high=1 / timing.ratio_low,
@@ -186,10 +187,11 @@ def order_of(candidate: Candidate, network: Brought, bench: Bench, trials: bool)
     )
 
 
-def timed(run: Run, bench: Bench, effort: Mapping[str, Any]) -> Timing:
-    """One image, one thread, in turns with the reference."""
+def timed(run: Run, bench: Bench, effort: Mapping[str, Any]) -> tuple[Timing, Timing]:
+    """(reference, file) in turns, one image, one thread."""
     calls: list[Callable[[], Tensor]] = [over(bench.reference, bench.images), over(run, bench.images)]
-    return time_interleaved(calls, **effort)[1]
+    reference, own = time_interleaved(calls, **effort)
+    return reference, own
 
 
 def described(candidate: Candidate, network: Brought, bench: Bench, folder: Path, made: Made, card: Any) -> Shipped:
@@ -215,17 +217,6 @@ def described(candidate: Candidate, network: Brought, bench: Bench, folder: Path
         asked={"fit": candidate.to_json()},
         environment=environment(),
     )
-
-
-def told_on_test(candidate: Candidate, network: Brought, bench: Bench, folder: Path) -> Made:
-    """The file that stands in `folder`, on the test split: read once, for what is shipped. Raises as `make`."""
-    exam = exam_on(network.model, bench.task.test, bench.task.metric, "test split")
-    run = opened(candidate, folder, trials=True)
-    outputs = answers(candidate.name, run, exam)
-    parity = judge(candidate.name, outputs, exam, candidate.precision)
-    assert exam.targets is not None
-    size = running_bytes(list_files(folder, candidate.format))
-    return Made(run, parity, outputs, exam.targets, size)
 
 
 def scores_of(model: nn.Module, split: Split, task: Task) -> Tensor:

@@ -15,10 +15,11 @@ class Entry:
     """A candidate and its figures; they are those of the file itself, as it runs.
 
     status: fit; refused (the gate said no), failed or absent, and then why; figures then only of a cut in one shot that
-    the gate refused. runtime: what runs it. size_bytes: of what running needs. median_ms, p95_ms, p99_ms: of one image.
-    share: its time over the dense network's in the reference runtime, paired, with its interval. val_top1: of the file
-    on the validation split. drop: points below the dense network, and its standard error from the images whose scores
-    differ. final: kernels chosen by timing, and timed for as long as a result is. seconds: it took to make and measure.
+    the gate refused. runtime: what runs it. size_bytes: of what running needs. median_ms, p95_ms, p99_ms: of one image;
+    reference_ms: the median of the dense network in the reference runtime, called in turns with it. share: of its time
+    in that one's, paired, with its interval. val_top1: of the file on the validation split. drop: points below the
+    dense network, and its standard error from the images whose scores differ. final: kernels chosen by timing, and
+    timed for as long as a result is. seconds: it took to make and measure.
     """
 
     candidate: Candidate
@@ -29,6 +30,7 @@ class Entry:
     median_ms: float = 0.0
     p95_ms: float = 0.0
     p99_ms: float = 0.0
+    reference_ms: float = 0.0
     share: float = 0.0
     share_low: float = 0.0
     share_high: float = 0.0

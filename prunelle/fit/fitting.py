@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prunelle.data.task import Task
 from prunelle.errors import (
@@ -23,9 +23,9 @@ from prunelle.errors import (
     SettingError,
     WorkError,
 )
-from prunelle.fit.budget import Budget, best, front, nearest
+from prunelle.fit.budget import Budget, best, nearest
 from prunelle.fit.candidates import Candidate
-from prunelle.fit.delivery import Bench, Made, Subject, deliver, scores_of, subject_of, told_on_test
+from prunelle.fit.delivery import Bench, Subject, deliver, scores_of, subject_of
 from prunelle.fit.entry import Entry
 from prunelle.fit.folder import Folder
 from prunelle.fit.networks import Brought, Networks
@@ -33,17 +33,14 @@ from prunelle.fit.outcome import Outcome, Place
 from prunelle.fit.pages import write_pages
 from prunelle.fit.pilot import pilot, training
 from prunelle.fit.search import SMALL, Setup, Tuning, next_candidate, plan_tuning
-from prunelle.measure.accuracy import Evaluation, evaluate, flips
-from prunelle.measure.card import Card, count
-from prunelle.measure.environment import environment
-from prunelle.measure.latency import Timing
+from prunelle.fit.telling import card_of, dense_card, evaluation, labels, rewrite, tested, told
+from prunelle.measure.accuracy import evaluate, flips
 from prunelle.measure.params import prunable
 from prunelle.ship.first_line import first_line
 from prunelle.ship.formats import load_format
 from prunelle.ship.images import calibration, timed_images
 from prunelle.ship.names import FORMATS, PRECISIONS
 from prunelle.ship.runtimes import load_runtime
-from prunelle.ship.shipped import Held, read_shipped, write_shipped
 from prunelle.ship.sizes import dense_bytes
 
 MOST_FINALS = 6
@@ -190,12 +187,12 @@ class Search:
         place = self.folder.place(chosen)
         self.folder.link(chosen)  # which a look may outrank, and which a kill may have kept from being linked
         try:
-            made = told_on_test(one, network, self.bench, place)
+            made = tested(one, network, self.bench, place)
         except LimitError as error:  # whatever it did on val: what does not compute what its network does stays here
             self.add((Entry(one, "refused", str(error), final=True), self.folder.work(one.id)))
             self.folder.drop(chosen)
             return self.outcome(self.settle())
-        self.rewrite(made, place)
+        rewrite(made, place)
         dense = evaluate(self.brought.model, self.task.test, self.task.loss, self.task.metric)
         after = evaluation(made, self.task)
         known = self.folder.entries()
@@ -216,51 +213,20 @@ class Search:
             test_drop=drop,
             num_test=len(after.scores),
             per_class=flips(dense, after, self.task.class_names) if labels(dense.targets) else [],
-            cards={"dense": self.dense_card(dense), "shipped": card_of(chosen, network, after, self.task)},
+            cards={
+                "dense": dense_card(self.brought, self.bench, dense),
+                "shipped": card_of(chosen, network, after, self.task, self.reference_word),
+            },
             reference=self.reference_word,
-            reference_ms=chosen.median_ms / chosen.share,
+            reference_ms=chosen.reference_ms,
             spent=self.spent,
         )
-
-    def dense_card(self, test: Evaluation) -> Card:
-        """Of the user's network; its time stands in `reference`, taken in turns with the file."""
-        card = count(self.place.model, self.brought.model, self.task.input_shape)
-        card = dataclasses.replace(card, sizes_bytes={"dense_safetensors": self.bench.dense_bytes})
-        return card.with_accuracy(test, float(self.bench.dense_scores.mean()))
-
-    def rewrite(self, made: Made, place: Path) -> None:
-        """ship.json says how the file did on the test split."""
-        found = read_shipped(place)
-        assert made.parity is not None
-        write_shipped(found.model_copy(update={"parity": Held(**made.parity.to_json())}), place)
-
-
-def card_of(chosen: Entry, network: Brought, test: Evaluation, task: Task) -> Card:
-    """Of the file that is shipped, with its own bytes and times; the ratio is the reference's time over its own."""
-    card = count(chosen.name, network.model, task.input_shape)
-    figures = (chosen.median_ms, chosen.p95_ms, chosen.p99_ms)
-    ratios = (1 / chosen.share, 1 / chosen.share_high, 1 / chosen.share_low)
-    timing = Timing(*figures, *ratios, chosen.num_samples, 1)
-    card = card.with_timing(timing, 1, chosen.runtime, reference_word())
-    return dataclasses.replace(card, size_bytes=chosen.size_bytes).with_accuracy(test, chosen.val_top1)
-
-
-def evaluation(made: Made, task: Task) -> Evaluation:
-    """What the file got right."""
-    scores = task.metric(made.outputs, made.targets)
-    loss = float(task.loss(made.outputs, made.targets))
-    return Evaluation(float(scores.double().mean()), loss, scores, made.outputs.argmax(1), made.targets)
 
 
 def sizes(model: nn.Module) -> tuple[int, int]:
     """(weights that can be pruned, other numbers in a model's state)."""
     weights = sum(weight.numel() for weight in prunable(model).values())
     return weights, sum(value.numel() for value in model.state_dict().values()) - weights
-
-
-def labels(targets: Tensor) -> bool:
-    """Whether each target is one class."""
-    return targets.ndim == 1 and not targets.is_floating_point()
 
 
 def reference_word() -> str:
@@ -318,32 +284,4 @@ def asked(brought: Brought, task: Task, budget: Budget, place: Place) -> dict[st
         "formats": None if place.formats is None else list(place.formats),
         "seed": place.seed,
         "candidate": None if place.candidate is None else place.candidate.to_json(),
-    }
-
-
-def told(outcome: Outcome, place: Place) -> dict[str, Any]:
-    """result.json: plain values."""
-    chosen = outcome.chosen
-    return {
-        "met": outcome.met,
-        "missed": outcome.missed,
-        "model": place.model,
-        "data": place.data,
-        "budget": dataclasses.asdict(outcome.budget),
-        "chosen": {**chosen.to_json(), "name": chosen.name},
-        "folder": str(outcome.folder),
-        "test": {
-            "top1": outcome.top1,
-            "top1_dense": outcome.top1_dense,
-            "drop": outcome.test_drop,
-            "num_test": outcome.num_test,
-            "per_class": outcome.per_class,
-        },
-        "nearest": {limit: {**one.to_json(), "name": one.name} for limit, one in outcome.nearest.items()},
-        "front": [one.name for one in front(outcome.entries)],
-        "num_tried": len(outcome.entries),
-        "reference": {"runtime": outcome.reference, "ms": outcome.reference_ms},
-        "minutes": outcome.spent / 60,
-        "cards": {name: card.to_json() for name, card in outcome.cards.items()},
-        "environment": environment(),
     }

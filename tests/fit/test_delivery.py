@@ -85,7 +85,8 @@ def test_figures_are_those_of_the_file(tmp_path, name):
     assert entry.nnz == 8 * 300 + 30 * 100 + 10 * CLASSES + sum(int((b != 0).sum()) for b in biases(model))
     files = [path for path in (tmp_path / "file").iterdir() if path.suffix == FORMATS[name]]
     assert entry.size_bytes == sum(os.stat(path).st_size for path in files) > 0
-    assert 0 < entry.median_ms <= entry.p95_ms and entry.num_samples >= 30
+    assert 0 < entry.median_ms <= entry.p95_ms <= entry.p99_ms and entry.num_samples >= 30
+    assert entry.reference_ms > 0
     assert 0 < entry.share_low <= entry.share <= entry.share_high
     assert not entry.final and entry.seconds > 0
     run, found = open_shipped(tmp_path / "file", trust=True)
