@@ -10,6 +10,8 @@ from prunelle.errors import SettingError
 from prunelle.fit.entry import Entry
 
 LIMITS = ("ms", "kb", "drop")
+POINTS = 5.0
+"""Too many, that weigh as much as all of another limit once more."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Budget:
         return self.max_ms is not None or self.max_ratio is not None
 
     def used(self, entry: Entry) -> dict[str, float]:
-        """Limit -> what the entry takes of it: 1 is all that is allowed. A drop counts as 1 + the points too many."""
+        """Limit -> what the entry takes of it: 1 is all that is allowed. A drop counts as 1 + a fifth of the points
+        too many: five points weigh as much as twice the time or size allowed."""
         found: dict[str, float] = {}
         if self.max_ms is not None:
             found["ms"] = entry.median_ms / self.max_ms
@@ -54,7 +57,7 @@ class Budget:
         if self.max_kb is not None:
             found["kb"] = entry.size_bytes / 1e3 / self.max_kb
         if self.max_drop is not None:
-            found["drop"] = 1 + entry.drop - self.max_drop
+            found["drop"] = 1 + (entry.drop - self.max_drop) / POINTS
         return found
 
     def excess(self, entry: Entry, limits: Iterable[str] = LIMITS) -> float:
@@ -62,7 +65,7 @@ class Budget:
 
         >>> one = Entry.example(median_ms=3.0, size_bytes=50_000, drop=0.7)
         >>> Budget(max_ms=2.0, max_kb=100, max_drop=0.5).excess(one)
-        0.7
+        0.54
         """
         used = self.used(entry)
         return round(sum(max(0.0, used[name] - 1) for name in limits if name in used), 9)

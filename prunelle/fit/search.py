@@ -17,8 +17,9 @@ from prunelle.fit.budget import Budget, best
 from prunelle.fit.candidates import ZEROS, Candidate, Cut, cuts_to_try, zeros_that_fit
 from prunelle.fit.entry import Entry
 
-DENSE_SHARE, LOOKS_SHARE = 0.25, 0.45
-"""Of the time, after which no further file of the dense network is made, and no further cut looked at in one shot."""
+DENSE_SHARE, NEEDLESS_SHARE, LOOKS_SHARE = 0.25, 0.25, 0.45
+"""Of the time, after which no further file of the dense network is made, no further cut looked at in one shot that
+others make needless, and none at all."""
 TIGHT = 2.0
 """Times the size allowed, that one byte a weight must be over, so that only small files of cuts are looked at."""
 FIRST = ("native int16", "onnx int8", "openvino int8", "native fp32", "onnx fp32", "openvino bf16")
@@ -30,8 +31,9 @@ LEAST = 2
 USED_SHARE = 0.9
 """Of the time that is left, how much trainings may be planned for."""
 MOST_LINES = 4
-MOST_EPOCHS = 16
-"""Of the first training; later ones double."""
+EPOCHS = (16, 12, 8, 6, 4, 3, 2, 1)
+"""Of the first training, later ones double. Few numbers, so that a little more or less time changes little; one alone
+is too short to compare several cuts by."""
 VALUES = (32, 16)
 """Shared values tried where size counts, and 4 bits a weight beside them."""
 SMALL = ("packed-native", "packed")
@@ -169,6 +171,35 @@ def looks(setup: Setup, known: Mapping[str, Entry]) -> Iterator[Candidate]:
             yield Candidate(cuts, (), name, precision, values)
 
 
+def next_look(setup: Setup, known: Mapping[str, Entry], spent: float) -> Candidate | None:
+    """The next cut in one shot; None when all were seen, or it is time to train. What others make needless comes last,
+    and only early."""
+    begun = {one.candidate.cuts for one in known.values() if one.candidate.cuts}
+    left = [one for one in looks(setup, known) if one.id not in known]
+    needed = [one for one in left if not needless(one.cuts, setup, known)]
+    for candidates, share in ((needed, LOOKS_SHARE), (left, NEEDLESS_SHARE)):
+        for one in candidates:
+            if one.cuts in begun or len(begun) < LEAST or spent < share * setup.seconds:
+                return one
+    return None
+
+
+def needless(cuts: tuple[Cut, ...], setup: Setup, known: Mapping[str, Entry]) -> bool:
+    """Whether other looks say that this one is not the best under limits of time or size: a larger cut of its kind is
+    already too slow or too large, or a smaller one already fits and answers more surely."""
+    if len(cuts) != 1 or not (setup.budget.has_time or setup.budget.max_kb is not None):
+        return False
+    overs: dict[float, list[float]] = {}
+    for one in known.values():
+        own = one.candidate.cuts
+        if len(own) == 1 and (own[0].kind, own[0].scope) == (cuts[0].kind, cuts[0].scope) and one.measured:
+            overs.setdefault(own[0].amount, []).append(setup.budget.excess(one, ("ms", "kb")))
+    amount = cuts[0].amount
+    return any(
+        (larger > amount and min(over) > 0) or (larger < amount and min(over) == 0) for larger, over in overs.items()
+    )
+
+
 def enough(budget: Budget, known: Mapping[str, Entry]) -> bool:
     """Whether nothing is left to gain: all limits are kept, and no accuracy is lost where that is what is sought."""
     found = best(budget, known.values())
@@ -181,10 +212,9 @@ def plan_tuning(setup: Setup, known: Mapping[str, Entry], left_seconds: float) -
     lines = promising(setup, known)
     for num in range(min(MOST_LINES, len(lines)), 0, -1):
         chosen = tuple(lines[:num])
-        for epochs in range(MOST_EPOCHS, 0, -1):
+        for epochs in EPOCHS if num == 1 else EPOCHS[:-1]:
             tuning = Tuning(chosen, epochs)
-            # Epochs are powers of two: a little more or less time must not change what is done.
-            if epochs & (epochs - 1) == 0 and cost(tuning, setup, known) <= USED_SHARE * left_seconds:
+            if cost(tuning, setup, known) <= USED_SHARE * left_seconds:
                 return tuning
     return Tuning((), 1)
 
@@ -263,13 +293,7 @@ def next_candidate(setup: Setup, known: Mapping[str, Entry], spent: float, tunin
     if enough(setup.budget, known):
         return None
     if tuning is None:
-        seen = len({one.candidate.cuts for one in known.values() if one.candidate.cuts})
-        late = spent >= LOOKS_SHARE * setup.seconds
-        for one in looks(setup, known):
-            if one.id not in known:
-                begun = any(k.candidate.cuts == one.cuts for k in known.values())
-                return one if begun or seen < LEAST or not late else None
-        return None
+        return next_look(setup, known, spent)
     for one in tuned(tuning, setup, known):
         if one.id not in known:
             begun = any(k.candidate.cuts == one.cuts and k.candidate.epochs == one.epochs for k in known.values())

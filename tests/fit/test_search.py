@@ -146,16 +146,20 @@ def test_what_trainings_cost():
     assert cost(tuning, setup(BUDGETS["time"], epoch_seconds=3.0), {}) == 24 * 3 + 14
 
 
-def test_the_longest_trainings_that_fit_are_planned_in_powers_of_two():
+def test_the_longest_trainings_that_fit_are_planned():
     told = setup(BUDGETS["time"], epoch_seconds=1.0)
     known = {one.id: made(one) for one in Played(told).go_on().proposed if not one.epochs}
     # 7 trainings of one file: 12 n seconds for n epochs at first, and 7 for files; nine tenths of the time are planned.
+    # Of three lines 11 n + 6, of two 4 n + 3; several train 2 epochs at first, or more.
     for left, lines, epochs in (
-        (21.0, 3, 1),
-        (21.2, 4, 1),
-        (34.4, 4, 1),
+        (21.0, 2, 3),
+        (21.2, 2, 4),
+        (31.2, 3, 2),
+        (34.4, 3, 2),
         (34.5, 4, 2),
-        (221.0, 4, 8),
+        (167.7, 4, 8),
+        (167.9, 4, 12),
+        (221.0, 4, 12),
         (221.2, 4, 16),
         (9e9, 4, 16),
     ):
