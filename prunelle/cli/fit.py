@@ -164,6 +164,7 @@ def tell_plan(found: Mapping[str, Any], as_json: bool) -> None:
             ("an epoch", f"about {found['epoch_minutes']:.2f} minutes in {found['precision']}"),
             ("that fit", f"at most about {found['epochs_that_fit']:,} epochs, shared by successive halving"),
             ("minutes in all", f"{found['minutes']:g}"),
+            ("disk", f"at most about {found['disk_bytes'] / 1e6:.1f} MB"),
         ],
     )
 
@@ -188,6 +189,8 @@ def print_found(found: Mapping[str, Any], out: Path) -> None:
                 f"nearest miss on {limit}: {one['name']} ({one['median_ms']:.4g} ms, {one['size_bytes'] / 1e3:.1f} KB, "
                 f"{one['drop']:+.2f} points lost on the validation split)"
             )
+        for limit in found["missed"].keys() - found["nearest"].keys():
+            print(f"nearest miss on {limit}: this file, which keeps the limit on the split chosen on")
     print(f"the file: {found['folder']}\nreport: {out / 'report.html'}")
 
 

@@ -14,12 +14,14 @@ from prunelle.fit.fitting import Watch, search, shippable, sizes
 from prunelle.fit.networks import Brought
 from prunelle.fit.outcome import Place
 from prunelle.fit.pilot import pilot
-from prunelle.fit.search import LOOKS_SHARE, Setup, dense_candidates
+from prunelle.fit.search import LOOKS_SHARE, MOST_LINES, Setup, dense_candidates
 from prunelle.recipes.measure import open_with_data
 from prunelle.recipes.shipping import hash_of_state
 
 FILE_SECONDS = 5.0
 """To write, judge and time one small file, by experience."""
+FILES_KEPT = 12
+"""A guess of how many files no other beats, with what a training needs beside them, each as large as the network."""
 
 
 @dataclass(frozen=True)
@@ -93,20 +95,26 @@ def plan(asked: Asked) -> dict[str, Any]:
     files = shippable(asked.formats, brought.builder is not None)
     found = pilot(brought, task, asked.threads)
     setup = Setup(asked.budget, files, 60 * asked.minutes, found.epoch_seconds, *sizes(brought.model))
-    cuts = setup.cuts()
-    left = (1 - LOOKS_SHARE) * setup.seconds
-    rows = [{"what": one.name, "minutes": FILE_SECONDS / 60} for one in dense_candidates(setup)]
-    rows += [
-        {"what": f"{' + '.join(cut.name for cut in one)}; in one shot", "minutes": 2 * FILE_SECONDS / 60}
-        for one in cuts
-    ]
-    epochs = int(left / max(found.epoch_seconds, 1e-9))
+    if asked.candidate is not None:
+        seconds = FILE_SECONDS + found.epoch_seconds * sum(asked.candidate.epochs)
+        rows, networks, epochs = [{"what": asked.candidate.name, "minutes": seconds / 60}], 2, 0
+        told = "this candidate alone"
+    else:
+        cuts = setup.cuts()
+        rows = [{"what": one.name, "minutes": FILE_SECONDS / 60} for one in dense_candidates(setup)]
+        rows += [
+            {"what": f"{' + '.join(cut.name for cut in one)}; in one shot", "minutes": 2 * FILE_SECONDS / 60}
+            for one in cuts
+        ]
+        networks = len(cuts) + 2 * MOST_LINES
+        epochs = int((1 - LOOKS_SHARE) * setup.seconds / max(found.epoch_seconds, 1e-9))
+        told = f"{len(rows)} candidates in one shot, then trainings of the best, at most about {epochs:,} epochs"
     return {
         "candidates": rows,
         "epoch_minutes": found.epoch_seconds / 60,
         "epochs_that_fit": epochs,
         "precision": found.precision,
         "minutes": asked.minutes,
-        "plan": f"{len(rows)} candidates in one shot, then trainings of the best, at most about {epochs:,} epochs",
-        "disk_bytes": None,
+        "plan": told,
+        "disk_bytes": 4 * (setup.num_weights + setup.num_others) * (networks + FILES_KEPT),
     }

@@ -72,7 +72,7 @@ def fitted_html(found: Fitted) -> str:
     beside = fitted_tables.beside(found.dense, found.chosen, found.test, limits, metric)
     parts = [
         answer(found),
-        near(found) if found.missed else "",
+        near(found) if found.missed and found.nearest else "",
         section("beside", "The file beside the dense network", beside),
         pictures(found),
         alone(found),
