@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunelle.data.task import Task
 from prunelle.errors import (
@@ -37,7 +37,7 @@ from prunelle.fit.telling import card_of, dense_card, evaluation, labels, rewrit
 from prunelle.measure.accuracy import evaluate, flips
 from prunelle.measure.params import prunable
 from prunelle.ship.first_line import first_line
-from prunelle.ship.formats import load_format
+from prunelle.ship.formats import Run, load_format
 from prunelle.ship.images import calibration, timed_images
 from prunelle.ship.names import FORMATS, PRECISIONS
 from prunelle.ship.runtimes import load_runtime
@@ -45,6 +45,7 @@ from prunelle.ship.sizes import dense_bytes
 
 MOST_FINALS = 6
 """Files that may be made anew for the last measurement before the best of them is taken as it is."""
+EAGER = "eager"
 RUNTIMES = ("native", "onnx", "openvino", "packed-native", "packed")
 
 
@@ -80,7 +81,7 @@ class Search:
         images = timed_images(task, task.input_shape, 1, seed)
         return Bench(
             task=task,
-            reference=load_runtime(self.reference_word)(model, images[0], 1),
+            reference=self.make_reference(images[0]),
             images=images,
             calibration=calibration(task, seed),
             dense_scores=scores_of(model, task.val, task),
@@ -88,6 +89,18 @@ class Search:
             model=self.place.model,
             data=self.place.data,
         )
+
+    def make_reference(self, image: Tensor) -> Run:
+        """The dense network as shares of time refer to it: in PyTorch where ONNX Runtime does not run it, or gives
+        something else."""
+        try:
+            return load_runtime(self.reference_word)(self.brought.model, image, 1)
+        except WorkError:
+            if self.reference_word == EAGER:
+                raise
+            self.reference_word = EAGER
+            self.tell("taking PyTorch for the reference, as ONNX Runtime does not give what the network gives")
+            return load_runtime(EAGER)(self.brought.model, image, 1)
 
     def make_setup(self) -> tuple[Setup, Networks]:
         notes = self.folder.notes()
@@ -231,7 +244,7 @@ def sizes(model: nn.Module) -> tuple[int, int]:
 
 def reference_word() -> str:
     """The runtime that shares of time refer to."""
-    return "onnxruntime" if all(find_spec(name) for name in load_format("onnx").packages) else "eager"
+    return "onnxruntime" if all(find_spec(name) for name in load_format("onnx").packages) else EAGER
 
 
 def shippable(formats: tuple[str, ...] | None, packable: bool) -> tuple[tuple[str, str], ...]:

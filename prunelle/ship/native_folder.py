@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prunelle.errors import CorruptFileError
-from prunelle.files import atomic_write, read_sealed_json, sha256, write_sealed_json
+from prunelle.files import atomic_write, make_folder, read_sealed_json, sha256, write_sealed_json
 from prunelle.ship.c.ops import Linear
 from prunelle.ship.c.taps import TapConv, Windows
 from prunelle.ship.c_plan import Choice, Plan
@@ -15,8 +15,8 @@ NEEDED = ("name", "target", "workspace_bytes", "input_shape", "output_shape", "l
 
 
 def write_folder(folder: Path, record: dict[str, Any], source: str, head: str, main: str, library: Path) -> None:
-    """All files, native.json last."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """All files, native.json last. Raises DiskError."""
+    make_folder(folder)
     name = record["name"]
     atomic_write(folder / f"{name}.c", source.encode())
     atomic_write(folder / f"{name}.h", head.encode())

@@ -5,16 +5,22 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+import torch
+from torch import nn
 
 from prunelle.errors import DiskError, ModelError, WorkError
+from prunelle.fit import fitting
 from prunelle.fit.budget import Budget
 from prunelle.fit.candidates import ZEROS, Candidate, Cut
 from prunelle.fit.entry import Entry
 from prunelle.fit.fitting import MOST_FINALS, Search
 from prunelle.fit.folder import Folder
+from prunelle.fit.networks import Brought
 from prunelle.fit.outcome import Place
+from prunelle.graph.cuts import Cuts
 
 BUDGET = Budget(max_ms=2.0)
+IMAGE = torch.zeros(1, 1, 2, 2)
 
 
 def look(number: int, **figures) -> Entry:
@@ -82,6 +88,27 @@ def test_where_all_are_refused_the_reasons_are_told(tmp_path):
     search = Played(tmp_path, entries, {one.candidate.id: refused(one) for one in entries})
     with pytest.raises(WorkError, match=r"m: no file passed the gate \(off by 5\); nothing can be shipped"):
         search.settle()
+
+
+def test_pytorch_is_the_reference_where_onnx_runtime_does_not_run_the_network(tmp_path, monkeypatch):
+    def runtime(word):
+        def run(_model, _image, _threads):
+            if word in broken:
+                raise WorkError(f"{word}: could not be exported.")
+            return word
+
+        return run
+
+    search = Played(tmp_path, [])
+    search.brought = Brought(nn.Identity(), None, Cuts(), "")
+    monkeypatch.setattr(fitting, "load_runtime", runtime)
+    broken, search.reference_word = [], "onnxruntime"
+    assert (search.make_reference(IMAGE), search.reference_word) == ("onnxruntime", "onnxruntime")
+    broken.append("onnxruntime")
+    assert (search.make_reference(IMAGE), search.reference_word) == ("eager", "eager")
+    broken.append("eager")
+    with pytest.raises(WorkError, match="eager: could not be exported"):
+        search.make_reference(IMAGE)
 
 
 @pytest.mark.parametrize(
