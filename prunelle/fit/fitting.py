@@ -32,8 +32,10 @@ from prunelle.fit.networks import Brought, Networks
 from prunelle.fit.outcome import Outcome, Place
 from prunelle.fit.pages import write_pages
 from prunelle.fit.pilot import pilot, training
-from prunelle.fit.search import SMALL, Setup, Tuning, next_candidate, plan_tuning
+from prunelle.fit.search import next_candidate
+from prunelle.fit.setup import SMALL, Setup
 from prunelle.fit.telling import card_of, dense_card, evaluation, labels, rewrite, tested, told
+from prunelle.fit.tuning import Tuning, plan_tuning
 from prunelle.measure.accuracy import evaluate, flips
 from prunelle.measure.params import prunable
 from prunelle.ship.first_line import first_line

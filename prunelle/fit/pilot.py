@@ -41,18 +41,20 @@ class Pilot:
 
 
 def pilot(brought: Brought, task: Task, threads: int | None = None) -> Pilot:
-    """Updates of the network in both number types, on training images, with as many threads as pay and with one: where
-    other work goes on, several wait for each other. threads: take these instead. The thread count is put back."""
+    """Updates of the network on training images. Small networks train in float32 with one thread, whatever is faster
+    now, so that two searches train alike; others in both number types, with all threads and with one: where other work
+    goes on, several wait for each other. threads: take these instead. The thread count is put back."""
     settings = settings_for(brought.model, task)
     size = min(settings.batch_size, len(task.train))
     batch = next(iter(task.train.epoch(size)))
-    counts = dict.fromkeys([1, threads_for(brought, task, num_cores())] if threads is None else [threads])
+    small = is_small(brought, task)
+    counts = dict.fromkeys([1, 1 if small else num_cores()] if threads is None else [threads])
     before, found = torch.get_num_threads(), {}
     try:
         for count in counts:
             torch.set_num_threads(count)
-            for word, precision in WORDS.items():
-                own = replace(settings, precision=precision)
+            for word in ("fp32",) if small else WORDS:
+                own = replace(settings, precision=WORDS[word])
                 try:
                     found[word, count] = seconds_a_call(one_update(brought, task, own, batch))
                 except RuntimeError:
@@ -65,11 +67,11 @@ def pilot(brought: Brought, task: Task, threads: int | None = None) -> Pilot:
     return Pilot(found[word, count] * updates, word, count)
 
 
-def threads_for(brought: Brought, task: Task, cores: int) -> int:
-    """Of trainings: one below MACS_FOR_THREADS, where several wait for each other more than they work."""
+def is_small(brought: Brought, task: Task) -> bool:
+    """Below MACS_FOR_THREADS, where several threads wait for each other more than they work."""
     weight = next(brought.model.parameters(), torch.empty(0))
     macs = count_macs(brought.model, torch.zeros(1, *task.input_shape, dtype=weight.dtype)).total
-    return 1 if macs < MACS_FOR_THREADS else cores
+    return macs < MACS_FOR_THREADS
 
 
 def seconds_a_call(call: Callable[[], object]) -> float:

@@ -14,7 +14,9 @@ from prunelle.fit.fitting import Watch, search, shippable, sizes
 from prunelle.fit.networks import Brought
 from prunelle.fit.outcome import Place
 from prunelle.fit.pilot import pilot
-from prunelle.fit.search import LOOKS_SHARE, MOST_LINES, Setup, dense_candidates
+from prunelle.fit.search import LOOKS_SHARE, dense_candidates
+from prunelle.fit.setup import Setup
+from prunelle.fit.tuning import MOST_LINES
 from prunelle.recipes.measure import open_with_data
 from prunelle.recipes.shipping import hash_of_state
 

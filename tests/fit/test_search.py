@@ -5,7 +5,9 @@ from world import DENSE_TOP1, FILES, RECOVERS, WEIGHTS, Played, made, zeros
 
 from prunelle.fit.budget import Budget, best
 from prunelle.fit.candidates import BLOCKS, CHANNELS, ZEROS, Candidate, Cut, cuts_to_try
-from prunelle.fit.search import LEAST, Line, Setup, Tuning, cost, dense_candidates, next_candidate, plan_tuning
+from prunelle.fit.search import LEAST, dense_candidates, next_candidate
+from prunelle.fit.setup import Setup
+from prunelle.fit.tuning import Line, Tuning, cost, plan_tuning
 
 BUDGETS = {
     "time": Budget(max_ms=0.5),

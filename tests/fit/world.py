@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from prunelle.fit.candidates import BLOCKS, CHANNELS, ZEROS, Candidate, Cut
 from prunelle.fit.entry import Entry
-from prunelle.fit.search import Setup, Tuning, next_candidate, plan_tuning
+from prunelle.fit.search import next_candidate
+from prunelle.fit.setup import Setup
+from prunelle.fit.tuning import Tuning, plan_tuning
 
 WEIGHTS = 10_000
 MS = {"native int16": 1.0, "native fp32": 2.0, "onnx int8": 1.5, "onnx fp32": 3.0, "packed-native": 2.0, "packed": 20.0}
