@@ -78,9 +78,9 @@ SAID = {
     "run hann2015 --out o": "'hann2015': no such recipe, did you mean 'han2015'?; known are quickstart, han2015, "
     "gradual, fpgm, channels_latency, or a .json file.",
     "measure lenet5 --runtime eagr": "--runtime 'eagr': must be one of eager, compile, onnxruntime, openvino, "
-    "native, did you mean 'eager'?; pass one of them.",
+    "native, native16, did you mean 'eager'?; pass one of them.",
     "ship lenet5 --format onxx --out o": "--format 'onxx': must be one of native, onnx, openvino, pt2, packed, "
-    "auto, did you mean 'onnx'?; correct it.",
+    "packed-native, auto, did you mean 'onnx'?; correct it.",
     "ship lenet5 --format pt2 --int8 --out o": "--format pt2: comes in fp32, not in int8; "
     "take --format onnx or openvino.",
     "ship lenet5 --format onnx --target wasm32-wasi --out o": "--target: is of --format native, not of onnx; "
