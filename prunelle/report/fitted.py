@@ -165,7 +165,8 @@ def near(found: Fitted) -> str:
     """Where the budget was not met: how near one can come to each limit."""
     hint = (
         '<p class="hint">Per limit the file that misses it by least while it keeps the other limits, on the validation '
-        "split; where no file keeps the others, the one that is over by least in all.</p>"
+        "split; where no file keeps the others, the one that is over by least in all. Whoever can give up one of these "
+        "limits takes the file of its row.</p>"
     )
     body = fitted_tables.misses(found.nearest, found.limits, found.metric)
     return section("near", "The nearest miss on each limit", hint + body)
@@ -197,7 +198,10 @@ def pictures(found: Fitted) -> str:
 
 
 def alone(found: Fitted) -> str:
-    hint = '<p class="hint">The best file of those made with one technique and no other, beside the chosen one.'
+    hint = (
+        '<p class="hint">The best file of those made with one technique and no other, beside the chosen one. '
+        "A cut without epochs beside it was not trained."
+    )
     if others := fitted_tables.never_alone(found.rows):
         hint += f" Only tried together with others: {text(', '.join(others))}."
     body = fitted_tables.alone(found.rows, found.limits, found.metric)

@@ -113,7 +113,7 @@ def alone(rows: Sequence[Row], limits: Sequence[Limit], metric: str) -> str:
     found: dict[str, Row] = {}
     for row in rows:
         if row["status"] == "fit" and len(row["techniques"]) <= 1:
-            found.setdefault("".join(row["techniques"]) or "another file only", row)
+            found.setdefault("".join(row["techniques"]) or "nothing removed, another runtime", row)
     chosen = next(row for row in rows if row["chosen"])
     lines = [("winner", ("the chosen file", *figures(chosen, limits, metric)))]
     lines += [("", (text(name), *figures(row, limits, metric))) for name, row in found.items()]
@@ -149,7 +149,10 @@ def tried(rows: Sequence[Row], limits: Sequence[Limit], metric: str) -> str:
     lines = []
     for row in rows:
         if row["status"] == "fit":
-            cells = (*figures(row, limits, metric), "on the frontier" if row["front"] else "measured")
+            cells = (
+                *figures(row, limits, metric),
+                "on the frontier: none beats it in all" if row["front"] else "measured",
+            )
         else:
             cells = (named(row), "", "", "", "", f"{text(row['status'])}{small(row['why'])}")
         lines.append(("winner" if row["chosen"] else "" if row["status"] == "fit" else "out", cells))

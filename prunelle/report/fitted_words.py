@@ -16,7 +16,7 @@ FORMATS = {
     "onnx": "an ONNX file for ONNX Runtime",
     "openvino": "an OpenVINO model",
     "packed": "a small packed file that PyTorch runs",
-    "packed-native": "a small packed file that is compiled to a C library when it is opened",
+    "packed-native": "a small packed file that Prunelle, with a C compiler, makes a C library of when it opens it",
 }
 PRECISIONS = {
     "fp32": "32-bit floats",

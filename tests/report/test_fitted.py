@@ -164,7 +164,7 @@ def test_each_technique_alone_has_its_best_file_and_everything_tried_is_there():
     page = fitted_html(found(rows=[BEST, FAST, alone, PLAIN, LOST, REFUSED]))
     part = page[page.index('id="alone"') : page.index('id="frontier"')]
     firsts = re.findall(r'<tr[^>]*><td data-label="technique">([^<]*)</td>', part)
-    assert firsts == ["the chosen file", "zeros", "channels", "another file only"]
+    assert firsts == ["the chosen file", "zeros", "channels", "nothing removed, another runtime"]
     assert "Only tried together with others: int16, sharing." in part
     front = page[page.index('id="frontier"') : page.index('id="tried"')]
     assert front.count("make ") == 4 and "make dense" not in front
