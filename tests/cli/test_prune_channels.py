@@ -105,7 +105,8 @@ SAID = {
     "--channels .5 --epochs 3": "--epochs: does nothing with --channels without --data; leave it out.",
     "--latency 3": "--latency is '3', must be a share of the dense time such as 0.6x or a time such as 3ms; correct",
     "--latency 1.2x": "--latency is 1.2, must be below 1; or leave it out.",
-    "--latency .6x --runtime onnx": "'onnx', must be one of 'eager', 'compile', 'onnxruntime', 'openvino', 'native' or 'native16'",
+    "--latency .6x --runtime onnx": "'onnx', must be one of 'eager', 'compile', 'onnxruntime', 'openvino', 'native' or "
+    "'native16'",
     "--latency .6x --of macs": "--of: does nothing with --latency; leave it out.",
     "--latency .6x --dry-run": "--dry-run: --latency has to cut and measure to know; leave one out.",
     "--latency .6x --verify --data digits": "--verify: with --data only what --channels cuts is held; leave out one of",
