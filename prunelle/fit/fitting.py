@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prunelle.data.task import Task
 from prunelle.errors import (
@@ -20,7 +19,6 @@ from prunelle.errors import (
     LimitError,
     ModelError,
     PrunelleError,
-    SettingError,
     WorkError,
 )
 from prunelle.fit.budget import Budget, best, nearest
@@ -33,22 +31,19 @@ from prunelle.fit.outcome import Outcome, Place
 from prunelle.fit.pages import write_pages
 from prunelle.fit.pilot import pilot, training
 from prunelle.fit.search import next_candidate
-from prunelle.fit.setup import SMALL, Setup
+from prunelle.fit.setup import EAGER, Setup, reference_word, shippable, sizes
 from prunelle.fit.telling import card_of, dense_card, evaluation, labels, rewrite, tested, told
 from prunelle.fit.tuning import Tuning, plan_tuning
 from prunelle.measure.accuracy import evaluate, flips
 from prunelle.measure.params import prunable
 from prunelle.ship.first_line import first_line
-from prunelle.ship.formats import Run, load_format
+from prunelle.ship.formats import Run
 from prunelle.ship.images import calibration, timed_images
-from prunelle.ship.names import FORMATS, PRECISIONS
 from prunelle.ship.runtimes import load_runtime
 from prunelle.ship.sizes import dense_bytes
 
 MOST_FINALS = 6
 """Files that may be made anew for the last measurement before the best of them is taken as it is."""
-EAGER = "eager"
-RUNTIMES = ("native", "onnx", "openvino", "packed-native", "packed")
 
 
 @dataclass(frozen=True)
@@ -236,33 +231,6 @@ class Search:
             reference_ms=chosen.reference_ms,
             spent=self.spent,
         )
-
-
-def sizes(model: nn.Module) -> tuple[int, int]:
-    """(weights that can be pruned, other numbers in a model's state)."""
-    weights = sum(weight.numel() for weight in prunable(model).values())
-    return weights, sum(value.numel() for value in model.state_dict().values()) - weights
-
-
-def reference_word() -> str:
-    """The runtime that shares of time refer to."""
-    return "onnxruntime" if all(find_spec(name) for name in load_format("onnx").packages) else EAGER
-
-
-def shippable(formats: tuple[str, ...] | None, packable: bool) -> tuple[tuple[str, str], ...]:
-    """(format, precision) of all that may be shipped and are installed. packable: whether a packed file could be opened
-    again without the user's own module. Raises SettingError for a format that is none, or when none is left."""
-    for name in formats or ():
-        if name not in FORMATS:
-            raise SettingError(f"--runtimes {name}: is no format; the words are {', '.join(FORMATS)}.")
-    installed = [
-        name
-        for name in formats or RUNTIMES
-        if all(find_spec(package) for package in load_format(name).packages) and (packable or name not in SMALL)
-    ]
-    if not installed:
-        raise SettingError("runtimes: none of those asked for is installed or fits; name others.")
-    return tuple((name, precision) for name in installed for precision in PRECISIONS[name])
 
 
 def search(

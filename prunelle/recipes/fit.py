@@ -10,12 +10,12 @@ from prunelle.data.parts import choose_on_test
 from prunelle.data.task import Task
 from prunelle.fit.budget import Budget
 from prunelle.fit.candidates import Candidate
-from prunelle.fit.fitting import Watch, search, shippable, sizes
+from prunelle.fit.fitting import Watch, search
 from prunelle.fit.networks import Brought
 from prunelle.fit.outcome import Place
 from prunelle.fit.pilot import pilot
 from prunelle.fit.search import LOOKS_SHARE, dense_candidates
-from prunelle.fit.setup import Setup
+from prunelle.fit.setup import Setup, shippable, sizes
 from prunelle.fit.tuning import MOST_LINES
 from prunelle.recipes.measure import open_with_data
 from prunelle.recipes.shipping import hash_of_state

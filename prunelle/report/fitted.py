@@ -15,11 +15,9 @@ from prunelle.report.cells import kilobytes, significant
 from prunelle.report.fitted_picture import Scene
 from prunelle.report.fitted_words import TOP1, Limit, plain
 from prunelle.report.flips import flips_sentence, flips_table
+from prunelle.report.plain import HERE, plain_page, text
 from prunelle.report.rows import Row, number, write_text
 from prunelle.report.speed import pairs, section
-from prunelle.report.structure import HERE, POLICY, text
-
-STYLES = ("page.css", "fitted.css")
 
 
 @dataclass(frozen=True)
@@ -83,26 +81,8 @@ def fitted_html(found: Fitted) -> str:
         section("command", "The command that searches again", f"<pre>{text(found.command)}</pre>"),
         section("environment", "Measured on", pairs(found.environment, "")),
     ]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="Prunelle">
-<link rel="icon" href="data:,">
-<title>{text(found.title)}</title>
-<style>{"".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)}</style>
-</head>
-<body>
-<header><div class="brand">Prunelle fit</div><h1>{text(found.title)}</h1>
-<p class="summary">{text(found.summary)}</p></header>
-<main>
-{"".join(parts)}
-</main>
-</body>
-</html>
-"""
+    style = (HERE / "fitted.css").read_text(encoding="utf-8")
+    return plain_page(found.title, "Prunelle fit", found.summary, style, "".join(parts))
 
 
 FRONT = """<p class="hint">No other file is at least as accurate, as fast and as small as one of these. Accuracy is that

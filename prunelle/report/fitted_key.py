@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prunelle.report.plain import text
 from prunelle.report.rows import Row
-from prunelle.report.structure import text
 
 FAMILIES = {
     "dense": ("#5b6875", "nothing removed"),

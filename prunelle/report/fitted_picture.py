@@ -11,8 +11,8 @@ from prunelle.report.fitted_key import BEYOND, FAMILIES, family
 from prunelle.report.fitted_words import TOP1, Limit, change, plain, score, used
 from prunelle.report.pareto import pareto_front
 from prunelle.report.placing import GLYPH, Sheet
+from prunelle.report.plain import text
 from prunelle.report.rows import Row, number
-from prunelle.report.structure import text
 
 WIDTH, HEIGHT = 440, 340
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 26, 48

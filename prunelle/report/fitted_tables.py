@@ -7,8 +7,8 @@ from typing import Any
 
 from prunelle.report.cells import MISSING, kilobytes, significant
 from prunelle.report.fitted_words import Limit, change, done_to, file_in_words, score
+from prunelle.report.plain import text
 from prunelle.report.rows import Row, number
-from prunelle.report.structure import text
 from prunelle.report.tables import Table
 
 Lines = Iterable[tuple[str, Sequence[str]]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from prunelle.report.structure import text
+from prunelle.report.plain import text
 
 GLYPH = 7.8
 """Width of a letter, in the picture's units."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from prunelle.report.cells import MISSING, significant
+from prunelle.report.plain import plain_page, text
 from prunelle.report.rows import Row, number, write_text
-from prunelle.report.structure import HERE, POLICY, table, text
+from prunelle.report.structure import table
 from prunelle.report.style import PALETTE
 
 WIDTH = 260
@@ -64,26 +65,7 @@ def speeds_html(found: Speeds) -> str:
         section("notes", "Notes", "".join(f"<p>{text(note)}</p>" for note in found.notes)) if found.notes else "",
         section("environment", "Measured on", pairs(found.environment, found.command)),
     ]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="Prunelle">
-<link rel="icon" href="data:,">
-<title>{text(found.title)}</title>
-<style>{(HERE / "page.css").read_text(encoding="utf-8")}{CSS}</style>
-</head>
-<body>
-<header><div class="brand">Prunelle</div><h1>{text(found.title)}</h1>
-<p class="summary">{text(found.summary)}</p></header>
-<main>
-{"".join(parts)}
-</main>
-</body>
-</html>
-"""
+    return plain_page(found.title, "Prunelle", found.summary, CSS, "".join(parts))
 
 
 def section(key: str, title: str, body: str) -> str:

@@ -5,15 +5,14 @@ Plain HTML and CSS: no script, and nothing to install.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prunelle.report.plain import plain_page, text
 from prunelle.report.rows import write_text
 from prunelle.report.style import colors_of
 
-HERE = Path(__file__).parent
 STAYS = "#b8c0c9"
 CSS = """
 #layers td { padding: 3px 10px; border-bottom: 0; vertical-align: middle; }
@@ -23,7 +22,6 @@ CSS = """
 .dot { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 7px; }
 td.why { white-space: normal; min-width: 22em; }
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def write_structure(found: Mapping[str, Any], path: Path | str) -> Path:
@@ -42,22 +40,8 @@ def structure_html(found: Mapping[str, Any]) -> str:
     colors = colors_of(names)
     number = {name: position for position, name in enumerate(dict.fromkeys(names))}
     light = "\n".join(f"body:has(.s{n}:hover) .s{n} td {{ background: #fbf6e6; }}" for n in number.values())
-    title = text(f"What can shrink in {found['model']}")
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="Prunelle">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{(HERE / "page.css").read_text(encoding="utf-8")}{CSS}{light}</style>
-</head>
-<body>
-<header><div class="brand">Prunelle inspect</div><h1>{title}</h1><p class="summary">{text(summary(found))}</p></header>
-<main>
-<section id="layers"><h2>Layers in the order they run</h2>
+    title = f"What can shrink in {found['model']}"
+    body = f"""<section id="layers"><h2>Layers in the order they run</h2>
 <p class="hint">One colour is one set: its channels go together or not at all; point at a row to see all of its set.
 Grey layers keep the channels they give, though what they read may shrink; point at them for the reason.</p>
 {layers_table(found["layers"], colors, number)}</section>
@@ -65,11 +49,8 @@ Grey layers keep the channels they give, though what they read may shrink; point
 <p class="hint">Parameters and multiply-adds are those that would go with all of a set; a layer between two sets counts
 in both.</p>
 {sets_table(found, colors, number)}</section>
-{frozen_section(found["frozen"])}
-</main>
-</body>
-</html>
-"""
+{frozen_section(found["frozen"])}"""
+    return plain_page(title, "Prunelle inspect", summary(found), CSS + light, body)
 
 
 def summary(found: Mapping[str, Any]) -> str:
@@ -144,7 +125,3 @@ def table(headers: Iterable[str], rows: Iterable[str]) -> str:
 
 def dot(color: str) -> str:
     return f'<span class="dot" style="background:{color}"></span>'
-
-
-def text(value: object) -> str:
-    return html.escape(str(value))
