@@ -1,6 +1,7 @@
 """What goes wrong at the n-th call that changes a folder: a kill in the middle of it, or an error of the disk."""
 
 import errno
+import fcntl
 import os
 import signal
 from collections.abc import Callable
@@ -25,15 +26,27 @@ class Fault:
 
 
 class Counter:
-    """Calls so far, shared by the processes of a job. number: a multiprocessing.Value."""
+    """Calls so far, shared by the processes of a job that are forked after it is made.
 
-    def __init__(self, number: Any) -> None:
-        self.number = number
+    The lock is the kernel's record lock, which a killed process gives back; a semaphore it would keep for ever.
+    """
+
+    def __init__(self) -> None:
+        self.handle = os.memfd_create("calls")
 
     def next(self) -> int:
-        with self.number.get_lock():
-            self.number.value += 1
-            return self.number.value
+        fcntl.lockf(self.handle, fcntl.LOCK_EX)
+        number = self.so_far + 1
+        os.pwrite(self.handle, number.to_bytes(8, "little"), 0)
+        fcntl.lockf(self.handle, fcntl.LOCK_UN)
+        return number
+
+    @property
+    def so_far(self) -> int:
+        return int.from_bytes(os.pread(self.handle, 8, 0), "little")
+
+    def close(self) -> None:
+        os.close(self.handle)
 
 
 def install(folder: Path, fault: Fault | None, counter: Counter) -> None:

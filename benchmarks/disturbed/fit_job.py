@@ -1,8 +1,8 @@
 """`prunelle fit` as a child of this process, which has torch imported already, and what must hold of its folder."""
 
+import contextlib
 import gc
 import json
-import multiprocessing
 import os
 import select
 import signal
@@ -74,9 +74,8 @@ def in_child(
     work: Callable[[], int], out: Path, fault: Fault | None = None, kill_after: float | None = None, alone: bool = True
 ) -> Ended:
     """Do `work` in a process group of its own, or SIGKILL it after so many seconds: the process alone or its group."""
-    counter = Counter(multiprocessing.get_context("fork").Value("i", 0))
     start = time.monotonic()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, contextlib.closing(Counter()) as counter:
         if not (child := os.fork()):
             become(work, out, fault, counter, said.fileno())
         watch = os.pidfd_open(child)
@@ -86,7 +85,7 @@ def in_child(
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os.close(watch)
         said.seek(0)
-        return Ended(code, said.read().decode(), time.monotonic() - start, counter.number.value)
+        return Ended(code, said.read().decode(), time.monotonic() - start, counter.so_far)
 
 
 def become(work: Callable[[], int], out: Path, fault: Fault | None, counter: Counter, said: int) -> None:

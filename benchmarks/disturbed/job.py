@@ -1,5 +1,6 @@
 """The job as a child of this process, which has torch imported already, so that a start costs milliseconds."""
 
+import contextlib
 import dataclasses
 import functools
 import gc
@@ -65,7 +66,7 @@ def run_job(
     recipe: Path, out: Path, way: Way, fault: Fault | None = None, kill_after: float | None = None, alone: bool = False
 ) -> Ended:
     """Run `prunelle run` to its end, or SIGKILL it after so many seconds: its process group, or the parent alone."""
-    counter = Counter(multiprocessing.get_context("fork").Value("i", 0))
+    counter = Counter()
     errors = os.memfd_create("stderr")  # not a file: the job's disk may be full
     start = time.monotonic()
     child = os.fork()
@@ -79,9 +80,9 @@ def run_job(
     os.close(watch)
     end = time.monotonic()
     gone_seconds = wait_until_gone(child)
-    with open(errors, "rb") as file:
+    with open(errors, "rb") as file, contextlib.closing(counter):
         file.seek(0)
-        return Ended(code, file.read().decode(), end - start, gone_seconds, counter.number.value)
+        return Ended(code, file.read().decode(), end - start, gone_seconds, counter.so_far)
 
 
 def become(recipe: Path, out: Path, way: Way, fault: Fault | None, counter: Counter, errors: int) -> None:
