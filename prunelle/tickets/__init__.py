@@ -1,0 +1,1 @@
+"""Lottery tickets: many trainings of one network under different masks."""
