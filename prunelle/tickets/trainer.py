@@ -31,7 +31,8 @@ class Start:
 class Trainer(Protocol):
     """Members are numbered from 0 in the order of their starts; after `keep_` in the order given there."""
 
-    num_members: int
+    @property
+    def num_members(self) -> int: ...
 
     def step_(self, batches: Sequence[Batch], lrs: Sequence[float], seeds: Sequence[int]) -> Tensor:
         """One update of every member.
