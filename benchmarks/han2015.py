@@ -17,7 +17,7 @@ from statistics import mean
 from prunelle.engines.local import num_cores
 from prunelle.recipes.experiment import run_experiment
 from prunelle.recipes.han2015 import han2015
-from prunelle.recipes.outcome import interval
+from prunelle.measure.intervals import interval
 from prunelle.recipes.plan import Place
 
 LARGEST_ERROR = {"lenet_300_100": 1.8, "lenet5": 0.9}

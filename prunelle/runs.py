@@ -83,7 +83,7 @@ class Run:
         Raises RunConflictError when the folder holds other settings, DiskError when it cannot be made.
         """
         full = {**settings, "seed": seed}
-        folder = Path(parent) / sha256(to_json(full).encode())[:16]
+        folder = Path(parent) / Run.name_of(settings, seed)
         path = folder / "settings.json"
         make_folder(folder)
         if not path.exists():
@@ -91,6 +91,11 @@ class Run:
         elif read_sealed_json(path) != json.loads(to_json(full)):
             raise RunConflictError(f"{folder}: holds another run's settings.json; choose another folder with --out.")
         return Run(folder, seed, device)
+
+    @staticmethod
+    def name_of(settings: dict, seed: int) -> str:
+        """The name of the folder that `open` gives; nothing is made."""
+        return sha256(to_json({**settings, "seed": seed}).encode())[:16]
 
     @property
     def id(self) -> str:

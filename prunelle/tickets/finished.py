@@ -14,7 +14,7 @@ from prunelle.measure.params import count_params
 from prunelle.models.save import save
 from prunelle.tickets.grid import Member
 from prunelle.tickets.live import STAGE, Live
-from prunelle.tickets.lottery import MODEL, Lottery, Place, first_update, run_of
+from prunelle.tickets.lottery import MODEL, Lottery, Place, first_update, is_done, run_of
 
 
 def finish(live: Live, model: nn.Module, lottery: Lottery, task: Task) -> None:
@@ -43,6 +43,7 @@ def finish(live: Live, model: nn.Module, lottery: Lottery, task: Task) -> None:
         "prunable": count.prunable,
         "layers": {row.name: row.nnz for row in count.rows if row.prunable},
         "updates": live.step - first_update(member),
+        "updates_left_out": lottery.updates(task) - live.step,
         "history": live.history,
         "left": live.left,
         "diverged": live.diverged,
@@ -57,5 +58,4 @@ def card_of(lottery: Lottery, member: Member, place: Place) -> dict[str, Any] | 
 
     Raises CorruptFileError.
     """
-    run = run_of(lottery, member, place)
-    return run.card() if run.done else None
+    return run_of(lottery, member, place).card() if is_done(lottery, member, place) else None

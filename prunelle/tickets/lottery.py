@@ -90,6 +90,15 @@ def run_of(lottery: Lottery, member: Member, place: Place) -> Run:
     return Run.open(place.out / "runs", named(lottery, member), member.seed, place.device)
 
 
+def folder_of(lottery: Lottery, member: Member, place: Place) -> Path:
+    """Where a member's run stands or will stand; nothing is made."""
+    return place.out / "runs" / Run.name_of(named(lottery, member), member.seed)
+
+
+def is_done(lottery: Lottery, member: Member, place: Place) -> bool:
+    return (folder_of(lottery, member, place) / "card.json").exists()
+
+
 def dense_run(lottery: Lottery, member: Member, place: Place) -> Run:
     return run_of(lottery, dense(member.seed), place)
 

@@ -96,6 +96,10 @@ def train_together(job: Job, lives: list[Live], task: Task) -> None:
 
 def trainer_of(how: How, model: nn.Module, starts: Sequence[Start], lottery: Lottery, task: Task) -> Trainer:
     """Raises ModelError where a network cannot be trained in this way."""
+    return TRAINERS[how](model, starts, rule_of(model, lottery, task), task.input_shape)
+
+
+def rule_of(model: nn.Module, lottery: Lottery, task: Task) -> Update:
+    """What one update of the network is."""
     device = next(model.parameters()).device
-    rule = Update(objective(task, lottery.settings, device), lottery.settings.optimizer, lottery.settings.precision)
-    return TRAINERS[how](model, starts, rule, task.input_shape)
+    return Update(objective(task, lottery.settings, device), lottery.settings.optimizer, lottery.settings.precision)

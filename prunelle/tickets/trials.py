@@ -1,0 +1,88 @@
+"""A few steps of a training on a clock. They plan work and report no speed; benchmarks/tickets_throughput.py does."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+from time import monotonic
+
+import torch
+
+from prunelle.data.task import Task
+from prunelle.measure.accuracy import evaluate
+from prunelle.measure.params import prunable
+from prunelle.models.save import save
+from prunelle.tickets.controls import random_mask
+from prunelle.tickets.lottery import Lottery, Place
+from prunelle.tickets.trainer import Start
+from prunelle.tickets.work import How, trainer_of
+
+TRIAL_SECONDS = 0.7
+FEWEST_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    lottery: Lottery
+    place: Place
+    how: How
+    kept: float
+    group: int
+
+
+def trial(job: Trial, task: Task) -> float:
+    """Seconds an update of one member takes, batch included."""
+    lottery, place = job.lottery, job.place
+    opened = lottery.open(task, 0).model.to(place.device)
+    tensors = opened.state_dict()
+    whole = {name: torch.ones_like(w, dtype=torch.bool) for name, w in prunable(opened).items()}
+    masks = [
+        random_mask({name: thinned(m, job.kept) for name, m in whole.items()}, number) if job.kept < 1 else whole
+        for number in range(job.group)
+    ]
+    trainer = trainer_of(job.how, opened, [Start(tensors, kept) for kept in masks], lottery, task)
+    batches = cycle(task.train.epoch(min(lottery.settings.batch_size, len(task.train)), drop_last=True))
+
+    def step() -> None:
+        batch = next(batches)
+        trainer.step_([batch] * job.group, [1e-6] * job.group, [0] * job.group)
+
+    return seconds_a_call(step) / job.group
+
+
+def thinned(mask: torch.Tensor, share: float) -> torch.Tensor:
+    """As many True as the share says, at least one, in front."""
+    flat = torch.zeros(mask.numel(), dtype=torch.bool, device=mask.device)
+    flat[: max(1, round(share * mask.numel()))] = True
+    return flat.view(mask.shape)
+
+
+def seconds_a_call(call: Callable[[], object]) -> float:
+    """The median of a few, after one to warm up."""
+    call()
+    found: list[float] = []
+    while len(found) < FEWEST_STEPS or sum(found) < TRIAL_SECONDS:
+        start = monotonic()
+        call()
+        found.append(monotonic() - start)
+    return median(found)
+
+
+def looks(job: Trial, task: Task) -> tuple[float, float]:
+    """Seconds that a validation takes, and those of what follows a member's last epoch: two evaluations and saving."""
+    model = job.lottery.open(task, 0).model.to(job.place.device)
+
+    def look() -> None:
+        evaluate(model, task.val, task.loss, task.metric)
+
+    def last() -> None:
+        look()
+        evaluate(model, task.test, task.loss, task.metric)
+        with tempfile.TemporaryDirectory() as folder:
+            save(model, Path(folder))
+
+    return seconds_a_call(look), seconds_a_call(last)
