@@ -50,7 +50,7 @@ def rows_of(lottery: Lottery, swept: Swept, place: Place, steps_per_epoch: int) 
 
 
 def points_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One dict a (variant, rewind, kept), over seeds: num_seeds; median, low and high (the seeds' range) of val_top1 and
+    """One dict a (variant, rewind, kept), over seeds: num_seeds; median, low and high (over seeds) of val_top1 and
     of test_top1; gain: the mean of test_top1 less that of the dense network of the same seed, and its 95 % interval."""
     alike: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
