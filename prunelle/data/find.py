@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
-from prunelle.data.names import SOURCES, Source
+from prunelle.data.names import CLAIM, INDEX, SOURCES, Source
 from prunelle.errors import DataError, MissingExtraError
 
 
@@ -51,7 +51,8 @@ def find_files(source: Source, data_dir: str | Path | None = None) -> dict[str, 
 
 
 def check_data(name_or_path: str | Path, data_dir: str | Path | None = None) -> Found:
-    """Resolve a name of the table, a .npz file or a folder of class folders, without torch and without reading data.
+    """Resolve a name of the table, a .npz file, a folder of class folders or one that prunelle prepare made, without
+    torch and without reading data.
 
     A name wins over a file or folder that is called the same; write ./mnist for the folder.
     Raises DataError when it is unknown or its files are missing, MissingExtraError when digits lacks scikit-learn.
@@ -77,6 +78,10 @@ def _resolve(name_or_path: str | Path, data_dir: str | Path | None) -> Found:
         return Found(source)
     path = Path(name_or_path)
     if text and path.is_dir():
+        if (path / CLAIM).is_file() and not (path / INDEX).is_file():
+            raise DataError(f"{path}: holds an unfinished set; start its prunelle prepare again.")
+        if (path / INDEX).is_file():
+            return Found(None, path)
         if not any(entry.is_dir() for entry in path.iterdir()):
             raise DataError(f"{path}: holds no folders; one folder a class is expected, or train/ and val/ of those.")
         return Found(None, path)

@@ -16,14 +16,14 @@ import torch
 from prunelle.data.arrays import READY_BYTES, Arrays, ArraySet
 from prunelle.data.augment import crop_flip
 from prunelle.data.images import ENDINGS, centred, shorter_side
+from prunelle.data.names import WHOLE
 from prunelle.data.reading import reading
-from prunelle.data.splits import stratified, three_sizes, val_size
+from prunelle.data.splits import deal
 from prunelle.data.stream import StreamSplit
 from prunelle.data.task import Preprocessing, Task
 from prunelle.errors import DataError, SettingError
 
 DEFAULT_SIZE = 224
-MOST_VAL = 10_000
 # ImageNet's, which published networks were trained with.
 SCALING = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -58,13 +58,10 @@ def load_folder(
     larger sets stream, with random resized crops. The fingerprint is of pixels in memory, of names and sizes streamed.
     Raises DataError, naming the file or folder, for a layout or an image that cannot be read.
     """
-    if image_size is not None and not 1 <= image_size <= 4096:
-        raise SettingError(f"image_size is {image_size}, must lie in 1..4096 pixels.")
-    with reading(root, "a folder of images"):
-        class_names, parts = find_parts(root, split_seed)
-    first = shorter_side(root / os.fsdecode(parts[0].names[0]))
-    size = image_size or min(first, DEFAULT_SIZE)
-    resize = size if first <= size else round(size * 8 / 7)
+    check_side(image_size)
+    class_names, stored = scan(root)
+    size, resize = sides(root, stored, image_size)
+    parts = find_parts(stored, split_seed)
     name = root.resolve().name
     if sum(len(part.labels) for part in parts) * 3 * size * size <= memory_bytes:
         train, val, test = (_decode(root, part, size, resize) for part in parts)
@@ -83,24 +80,44 @@ def load_folder(
         num_classes=len(class_names),
         preprocessing=SCALING,
         class_names=class_names,
-        fingerprint=_fingerprint(parts, size, resize),
+        fingerprint=fingerprint(parts, size, resize),
     )
 
 
-def find_parts(root: Path, split_seed: int) -> tuple[tuple[str, ...], list[Files]]:
-    """Class names in the order of their labels, and the files of train, val and test."""
-    official = {part: root / part for part in ("train", "val", "test") if _class_folders(root / part)}
-    if "train" not in official or len(official) == 1:
-        class_names = _class_folders(root)
-        whole = _scan(root, root, class_names)
-        cuts = stratified(whole.labels, three_sizes(len(whole.labels)), split_seed)
-        return class_names, [whole.pick(cut) for cut in cuts]
-    class_names = _class_folders(official["train"])
-    parts = [_scan(root, folder, class_names, part == "train") for part, folder in official.items()]
-    if len(parts) == 2:
-        num, num_val = len(parts[0].labels), val_size(len(parts[0].labels), MOST_VAL)
-        parts[:1] = [parts[0].pick(cut) for cut in stratified(parts[0].labels, (num - num_val, num_val), split_seed)]
-    return class_names, parts
+def check_side(image_size: int | None) -> None:
+    """Raises SettingError where no image could have that side."""
+    if image_size is not None and not 1 <= image_size <= 4096:
+        raise SettingError(f"image_size is {image_size}, must lie in 1..4096 pixels.")
+
+
+def scan(root: Path) -> tuple[tuple[str, ...], dict[str, Files]]:
+    """Class names in the order of their labels, and the files of each part as they are stored.
+
+    Parts are train with val, test or both, or "all" where class folders alone are there. Raises DataError.
+    """
+    with reading(root, "a folder of images"):
+        official = {part: root / part for part in ("train", "val", "test") if _class_folders(root / part)}
+        if "train" not in official or len(official) == 1:
+            class_names = _class_folders(root)
+            return class_names, {WHOLE: _scan(root, root, class_names)}
+        class_names = _class_folders(official["train"])
+        return class_names, {
+            part: _scan(root, folder, class_names, part == "train") for part, folder in official.items()
+        }
+
+
+def sides(root: Path, stored: dict[str, Files], image_size: int | None) -> tuple[int, int]:
+    """(side of the squares, shorter side before they are cut), in pixels; the first stored image decides, see
+    load_folder, so that no split seed changes a pixel."""
+    first = shorter_side(root / os.fsdecode(next(iter(stored.values())).names[0]))
+    size = image_size or min(first, DEFAULT_SIZE)
+    return size, size if first <= size else round(size * 8 / 7)
+
+
+def find_parts(stored: dict[str, Files], split_seed: int) -> list[Files]:
+    """The files of train, val and test."""
+    dealt = deal({part: files.labels for part, files in stored.items()}, split_seed)
+    return [stored[part].pick(indices) for part, indices in dealt]
 
 
 def _class_folders(folder: Path) -> tuple[str, ...]:
@@ -161,7 +178,8 @@ def _decode(root: Path, part: Files, size: int, resize: int) -> Arrays:
     return Arrays(np.stack(images), part.labels)
 
 
-def _fingerprint(parts: list[Files], size: int, resize: int) -> str:
+def fingerprint(parts: list[Files], size: int, resize: int) -> str:
+    """SHA-256, in hex, of names, sizes and labels, and of how large the images are made."""
     digest = hashlib.sha256(f"{size} {resize}".encode())
     for part in parts:
         digest.update(b"".join(name + b"\0" for name in part.names))

@@ -13,8 +13,9 @@ from prunelle.data.digits import read_digits
 from prunelle.data.find import check_data
 from prunelle.data.folder import load_folder
 from prunelle.data.mnist import read_mnist
-from prunelle.data.names import Source
+from prunelle.data.names import INDEX, Source
 from prunelle.data.npz import read_npz
+from prunelle.data.shard_split import load_shards
 from prunelle.data.task import Task
 from prunelle.errors import SettingError
 
@@ -37,7 +38,7 @@ def load_task(
     image_size: int | None = None,
     augment: bool = True,
 ) -> Task:
-    """Load a named data set (see `names.SOURCES`), a .npz file or a folder of images.
+    """Load a named data set (see `names.SOURCES`), a .npz file, a folder of images, or a prepared one.
 
     data_dir: searched before PRUNELLE_DATA and the cache. split_seed: decides val (and test, where none is official).
     image_size: side of the square images of a folder. augment: whether `train` augments when its epoch is asked to.
@@ -52,6 +53,8 @@ def load_task(
             )
         return READERS[found.source.name](found.source, found.files, split_seed).task(device, augment)
     assert found.path is not None
+    if (found.path / INDEX).is_file():
+        return load_shards(found.path, device=device, split_seed=split_seed, image_size=image_size, augment=augment)
     if found.path.is_dir():
         return load_folder(found.path, device=device, split_seed=split_seed, image_size=image_size, augment=augment)
     if image_size is not None:

@@ -17,6 +17,11 @@ squirrel streetcar sunflower sweet_pepper table tank telephone television tiger 
 wardrobe whale willow_tree wolf woman worm"""
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
+WHOLE = "all"
+"""The one stored part of a folder of class folders, which is split by a seed."""
+CLAIM, INDEX = "prepare.json", "shards.json"
+"""By which a folder that prunelle prepare makes is known, and by which a finished one; see shards.py."""
+
 
 @dataclass(frozen=True)
 class Source:

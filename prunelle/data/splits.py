@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from prunelle.data.names import WHOLE
 from prunelle.errors import DataError
 from prunelle.seeds import derive
+
+MOST_VAL = 10_000
 
 
 def stratified(labels: np.ndarray, sizes: Sequence[int], seed: int) -> list[np.ndarray]:
@@ -47,3 +50,20 @@ def three_sizes(num: int) -> tuple[int, int, int]:
     """
     val, test = max(1, num // 10), max(1, num // 5)
     return num - val - test, val, test
+
+
+def deal(stored: Mapping[str, np.ndarray], seed: int) -> list[tuple[str, np.ndarray]]:
+    """train, val and test of a folder, each as (stored part, ascending indices into it).
+
+    stored: labels (N,) of train and of val, test or both; or of WHOLE alone, which is split 7 : 1 : 2. With one
+    official part beside train that part is the test, and val is cut from train: a tenth, at most MOST_VAL.
+    Raises DataError when a part would be empty.
+    """
+    if WHOLE in stored:
+        labels = stored[WHOLE]
+        return [(WHOLE, indices) for indices in stratified(labels, three_sizes(len(labels)), seed)]
+    dealt = [(part, np.arange(len(labels))) for part, labels in stored.items()]
+    if len(stored) == 2:
+        num, num_val = len(stored["train"]), val_size(len(stored["train"]), MOST_VAL)
+        dealt[:1] = [("train", indices) for indices in stratified(stored["train"], (num - num_val, num_val), seed)]
+    return dealt

@@ -13,6 +13,7 @@ from prunelle.data.folder import load_folder
 from prunelle.data.load import READERS, load_task
 from prunelle.data.loaders import from_loaders
 from prunelle.data.names import SOURCES
+from prunelle.data.shard_split import load_shards
 from prunelle.data.task import Split, Task
 from prunelle.seeds import generator
 
@@ -59,6 +60,18 @@ def imagenet_streamed(root: Path) -> tuple[Load, Path | None]:
     return lambda **kw: load_folder(root / "imagenet", memory_bytes=0, **kw), None
 
 
+def prepared(root: Path) -> tuple[Load, Path | None]:
+    made = small_sets.write_shards(small_sets.write_images(root / "pets", num=20), root / "made", 8)
+    return lambda **kw: load_task(made, **kw), None
+
+
+def prepared_streamed(root: Path) -> tuple[Load, Path | None]:
+    small_sets.write_images(root / "imagenet" / "train", num=20)
+    small_sets.write_images(root / "imagenet" / "val", num=8)
+    made = small_sets.write_shards(root / "imagenet", root / "made", 8)
+    return lambda **kw: load_shards(made, memory_bytes=0, **kw), None
+
+
 def npz(root: Path) -> tuple[Load, Path | None]:
     path = small_sets.write_npz(root / "mine.npz")
     return lambda **kw: load_task(path, **kw), None
@@ -74,9 +87,11 @@ def loaders(root: Path) -> tuple[Load, Path | None]:
 CASES = {
     **{"digits": digits, "mnist": mnist, "fashion-mnist": fashion_mnist, "cifar10": cifar10, "cifar100": cifar100},
     **{"folder": folder, "folder streamed": folder_streamed, "imagenet streamed": imagenet_streamed},
+    **{"prepared": prepared, "prepared streamed": prepared_streamed},
     **{"npz": npz, "loaders": loaders},
 }
 AUGMENTED = {"cifar10", "cifar100", "folder", "folder streamed", "imagenet streamed"}
+AUGMENTED |= {"prepared", "prepared streamed"}
 OWN_ORDER = {"loaders"}
 
 
@@ -174,7 +189,7 @@ def test_short_last_batch(case) -> None:
 def test_fingerprint_changes_with_one_byte(case) -> None:
     _, load, path = case
     if path is None:
-        pytest.skip("no file of its own, or only names and sizes are hashed")
+        pytest.skip("no file of its own, refused by a checksum, or only names and sizes are hashed")
     before = load().fingerprint
     content = bytearray(path.read_bytes())
     content[len(content) // 2 + 7] ^= 1  # a pixel in each of these files

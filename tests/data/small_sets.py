@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from prunelle.data.names import CLAIM, INDEX
+from prunelle.data.prepare import index_of, make_shard, plan_shards
+from prunelle.files import write_sealed_json
+
 
 def pixels(num: int, *shape: int, seed: int = 0) -> np.ndarray:
     """(num, *shape) random uint8."""
@@ -62,3 +66,13 @@ def write_npz(path: Path, num: int = 40, **arrays: np.ndarray) -> Path:
     """images and labels, unless other arrays are given."""
     np.savez(path, **(arrays or {"images": pixels(num, 6, 6), "labels": labels(num, 4)}))
     return path
+
+
+def write_shards(images: Path, out: Path, size: int, skip_damaged: bool = False) -> Path:
+    """What prunelle prepare makes of a folder of images, in this process. Returns the folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    plan = plan_shards(images, size)
+    made = [make_shard(job, plan.shared(out, skip_damaged)) for job in plan.jobs]
+    write_sealed_json(out / CLAIM, plan.claim())
+    write_sealed_json(out / INDEX, index_of(plan, made).to_json())
+    return out

@@ -107,3 +107,11 @@ def test_asking_does_not_load_torch() -> None:
     code = "import sys; from prunelle.data.find import check_data; check_data('digits'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_prepared_folders(tmp_path: Path) -> None:
+    made = small_sets.write_shards(small_sets.write_images(tmp_path / "pets"), tmp_path / "made", 4)
+    assert check_data(made).path == made
+    (made / "shards.json").unlink()
+    with pytest.raises(DataError, match="made: holds an unfinished set; start its prunelle prepare again"):
+        check_data(made)

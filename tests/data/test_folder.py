@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from prunelle.data.folder import find_parts, load_folder
+from prunelle.data.folder import find_parts, load_folder, scan
 from prunelle.errors import DataError, SettingError
 
 from . import small_sets
@@ -15,7 +15,8 @@ def names(files) -> set[str]:
 
 def test_plain_folder_is_split_seven_one_two(tmp_path: Path) -> None:
     small_sets.write_images(tmp_path / "pets", num=20)
-    class_names, parts = find_parts(tmp_path / "pets", 0)
+    class_names, stored = scan(tmp_path / "pets")
+    parts = find_parts(stored, 0)
     assert class_names == ("cats", "dogs")
     assert [len(part.labels) for part in parts] == [14, 2, 4]
     assert len(names(parts[0]) | names(parts[1]) | names(parts[2])) == 20
@@ -30,7 +31,7 @@ def test_imagenet_without_test_keeps_val_for_the_end(tmp_path: Path) -> None:
     small_sets.write_images(tmp_path / "val", num=6)
     (tmp_path / "test").mkdir()  # ImageNet's own test images have no class folders
     (tmp_path / "test" / "0.png").write_bytes(b"")
-    _, (train, val, test) = find_parts(tmp_path, 0)
+    train, val, test = find_parts(scan(tmp_path)[1], 0)
     assert [len(part.labels) for part in (train, val, test)] == [18, 2, 6]
     assert all(name.startswith("train") for name in names(train) | names(val))
     assert all(name.startswith("val") for name in names(test))
@@ -39,7 +40,7 @@ def test_imagenet_without_test_keeps_val_for_the_end(tmp_path: Path) -> None:
 def test_three_folders_are_taken_as_they_are(tmp_path: Path) -> None:
     for part, num in (("train", 8), ("val", 6), ("test", 4)):
         small_sets.write_images(tmp_path / part, num=num)
-    _, parts = find_parts(tmp_path, 0)
+    parts = find_parts(scan(tmp_path)[1], 0)
     assert [len(part.labels) for part in parts] == [8, 6, 4]
     assert [next(iter(names(part))).split("/")[0] for part in parts] == ["train", "val", "test"]
 
@@ -70,7 +71,7 @@ def test_links(tmp_path: Path) -> None:
     root = small_sets.write_images(tmp_path / "pets")
     (root / "eels").symlink_to(root / "cats")
     (root / "cats" / "up").symlink_to(root)
-    assert len(find_parts(root, 0)[0]) == 3
+    assert len(scan(root)[0]) == 3
     (root / "cats" / "gone.png").symlink_to(root / "nowhere.png")
     with pytest.raises(DataError, match=r"pets: cannot be read as a folder of images \(FileNotFoundError"):
         load_folder(root)

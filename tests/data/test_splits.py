@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from prunelle.data.splits import stratified, three_sizes
+from prunelle.data.splits import deal, stratified, three_sizes
 from prunelle.errors import DataError
 
 LABELS = np.arange(1000) % 7
@@ -35,3 +35,15 @@ def test_seeds_differ_and_agree() -> None:
 def test_too_few_examples() -> None:
     with pytest.raises(DataError, match=r"2 examples cannot be split into \(0, 1, 1\); add examples"):
         stratified(np.array([0, 1]), three_sizes(2), seed=0)
+
+
+def test_parts_of_a_folder() -> None:
+    """20 and 6: a tenth of 20 is cut from train; the other part is the test."""
+    train, other = np.arange(20) % 2, np.arange(6) % 2
+    dealt = deal({"train": train, "test": other}, 0)
+    assert [(part, len(indices)) for part, indices in dealt] == [("train", 18), ("train", 2), ("test", 6)]
+    assert sorted(np.concatenate([dealt[0][1], dealt[1][1]])) == list(range(20))
+    three = deal({"train": train, "val": other, "test": other}, 0)
+    assert [(part, indices.tolist()) for part, indices in three[1:]] == [("val", [*range(6)]), ("test", [*range(6)])]
+    whole = deal({"all": train}, 0)
+    assert [(part, len(indices)) for part, indices in whole] == [("all", 14), ("all", 2), ("all", 4)]
