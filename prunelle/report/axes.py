@@ -13,22 +13,26 @@ MOST_TICKS = 7
 
 @dataclass(frozen=True)
 class Axis:
-    """low < high: the values at its ends; above 0 where log."""
+    """low < high: the values at its ends; above 0 where log. falling: the largest value stands first."""
 
     low: float
     high: float
     log: bool = False
+    falling: bool = False
 
     def at(self, value: float) -> float:
-        """Where a value stands, 0 at low, 1 at high; values beyond an end stand at it.
+        """Where a value stands, 0 at low, 1 at high, the other way round where falling; values beyond an end stand at
+        it.
 
-        >>> Axis(0, 4).at(1), Axis(1, 100, log=True).at(10), Axis(0, 4).at(9)
-        (0.25, 0.5, 1.0)
+        >>> Axis(0, 4).at(1), Axis(1, 100, log=True).at(10), Axis(0, 4).at(9), Axis(0, 4, falling=True).at(1)
+        (0.25, 0.5, 1.0, 0.75)
         """
         value = min(max(value, self.low), self.high)
         if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return 1 - share if self.falling else share
 
     def ticks(self) -> list[tuple[float, str]]:
         """(value, label), round values only.

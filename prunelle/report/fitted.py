@@ -15,7 +15,7 @@ from prunelle.report.cells import kilobytes, significant
 from prunelle.report.fitted_picture import Scene
 from prunelle.report.fitted_words import TOP1, Limit, plain
 from prunelle.report.flips import flips_sentence, flips_table
-from prunelle.report.plain import HERE, plain_page, text
+from prunelle.report.plain import plain_page, styles, text
 from prunelle.report.rows import Row, number, write_text
 from prunelle.report.speed import pairs, section
 
@@ -81,8 +81,7 @@ def fitted_html(found: Fitted) -> str:
         section("command", "The command that searches again", f"<pre>{text(found.command)}</pre>"),
         section("environment", "Measured on", pairs(found.environment, "")),
     ]
-    style = (HERE / "fitted.css").read_text(encoding="utf-8")
-    return plain_page(found.title, "Prunelle fit", found.summary, style, "".join(parts))
+    return plain_page(found.title, "Prunelle fit", found.summary, styles("answer.css", "fitted.css"), "".join(parts))
 
 
 FRONT = """<p class="hint">No other file is at least as accurate, as fast and as small as one of these. Accuracy is that

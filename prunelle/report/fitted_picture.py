@@ -9,13 +9,12 @@ from prunelle.report.axes import Axis, cost_axis
 from prunelle.report.cells import kilobytes, significant
 from prunelle.report.fitted_key import BEYOND, FAMILIES, family
 from prunelle.report.fitted_words import TOP1, Limit, change, plain, score, used
+from prunelle.report.frame import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, across, frame, upward
 from prunelle.report.pareto import pareto_front
 from prunelle.report.placing import GLYPH, Sheet
 from prunelle.report.plain import text
 from prunelle.report.rows import Row, number
 
-WIDTH, HEIGHT = 440, 340
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 26, 48
 UNITS = {"ms": " ms", "kb": " KB", "share": " × dense"}
 
 
@@ -75,23 +74,15 @@ def picture(scene: Scene) -> str:
     costs += [value for value in (dense_cost(scene), scene.limit and scene.limit.allowed) if value]
     x = cost_axis(costs)
     where = [(across(x, used(scene.cost, row)), upward(y, 100 * row["val_top1"])) for row in scene.rows]
-    parts = [frame(x, y, scene), shades(x, y, scene), stairs(x, y, scene)]
+    parts = [frame(x, y, *titles(x, scene)), shades(x, y, scene), stairs(x, y, scene)]
     order = sorted(range(len(where)), key=lambda n: (bool(scene.rows[n]["met"]), bool(scene.rows[n]["chosen"])))
     parts += [dot(scene.rows[n], where[n], 100 * scene.rows[n]["val_top1"] < y.low, scene.metric) for n in order]
     parts.append(labels(x, y, scene, where))
     told = f"accuracy on the validation split against {axis_title(scene.cost)}, {len(scene.rows)} files"
     return (
-        f'<svg class="fit-picture" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(told)}">'
+        f'<svg class="picture" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(told)}">'
         f"{''.join(parts)}</svg>"
     )
-
-
-def across(axis: Axis, value: float) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * axis.at(value)
-
-
-def upward(axis: Axis, value: float) -> float:
-    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * axis.at(value)
 
 
 def dense_cost(scene: Scene) -> float | None:
@@ -104,26 +95,10 @@ def axis_title(cost: str) -> str:
     return titles[cost]
 
 
-def frame(x: Axis, y: Axis, scene: Scene) -> str:
-    """Grid, ticks, titles of the axes."""
-    foot, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    parts = [f'<rect x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{foot - TOP}" fill="#fff"/>']
-    for value, label in x.ticks():
-        at = across(x, value)
-        parts.append(f'<path d="M{at:.1f} {TOP}V{foot + 4}" stroke="#e6e9ed"/>')
-        parts.append(f'<text x="{at:.1f}" y="{foot + 18}" text-anchor="middle">{label}</text>')
-    for value, label in y.ticks():
-        at = upward(y, value)
-        parts.append(f'<path d="M{LEFT - 4} {at:.1f}H{right}" stroke="#e6e9ed"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{label}</text>')
-    middle = (LEFT + right) / 2
-    title = axis_title(scene.cost) + (" (logarithmic)" if x.log else "")
-    parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{text(title)}</text>')
+def titles(x: Axis, scene: Scene) -> tuple[str, str]:
+    """Of the axis of costs and of that of accuracy."""
     unit = "accuracy on validation (top-1), %" if scene.metric == TOP1 else f"{scene.metric} on validation × 100"
-    height = (TOP + foot) / 2
-    parts.append(f'<text transform="translate(13 {height}) rotate(-90)" text-anchor="middle">{text(unit)}</text>')
-    parts.append(f'<path d="M{LEFT} {TOP}V{foot}H{right}" fill="none" stroke="#9aa5b1"/>')
-    return "".join(parts)
+    return axis_title(scene.cost) + (" (logarithmic)" if x.log else ""), unit
 
 
 def shades(x: Axis, y: Axis, scene: Scene) -> str:

@@ -44,7 +44,7 @@ def page_html(report: Report) -> str:
     flips = report.flips or {}
     layers = layer_choices(report.layers)
     charts = [*costs, *(chart for choice in layers for chart in choice.charts), *curves]
-    scripts = [_read("page.js")] + ([get_plotlyjs()] if charts else [])
+    scripts = [_read("sort.js") + _read("page.js")] + ([get_plotlyjs()] if charts else [])
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

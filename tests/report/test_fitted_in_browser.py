@@ -15,7 +15,7 @@ pytestmark = [
 ]
 OVERLAPS = """
 const found = [];
-for (const picture of document.querySelectorAll(".fit-picture")) {
+for (const picture of document.querySelectorAll(".picture")) {
   const frame = picture.getBoundingClientRect();
   const words = [...picture.querySelectorAll("text")].map(word => [word.textContent, word.getBoundingClientRect()]);
   words.forEach(([told, a], index) => {
@@ -68,4 +68,4 @@ def test_nothing_leaves_the_screen_and_no_word_covers_another(driver, tmp_path, 
     driver.execute_script("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
     assert driver.execute_script(OVERLAPS) == []
-    assert driver.execute_script("return document.querySelectorAll('.fit-picture circle').length") >= 2 * 20
+    assert driver.execute_script("return document.querySelectorAll('.picture circle').length") >= 2 * 20
