@@ -21,6 +21,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+    if os.environ.get("PRUNELLE_CLUSTER") != "1":
+        for item in items:
+            if item.get_closest_marker("cluster"):
+                item.add_marker(pytest.mark.skip(reason="starts servers; set PRUNELLE_CLUSTER=1"))
 
 
 def _folder_with(folder: Path, *patterns: str) -> Path:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any
 
+from prunelle.engines.engine import WATCH_SECONDS, Engine, Job, Watch, unwatched
+from prunelle.engines.ledger import Ledger
+from prunelle.engines.worker import raised, work
 from prunelle.errors import SettingError, WorkError
 
-POLL_SECONDS = 0.5
+if TYPE_CHECKING:
+    from prunelle.engines.passing import Shared
 
-Watch = Callable[[], None]
-"""Called every half second while jobs run, to draw progress."""
+MOST_STILLBORN = 3
+END_SECONDS = 10
 
 
 def num_cores() -> int:
@@ -25,44 +30,180 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_jobs(function: Callable, jobs: Sequence[dict], workers: int, watch: Watch = lambda: None) -> list:
-    """function(job) for every job, at most `workers` at once, each in a process with one thread.
+def check_workers(workers: int) -> None:
+    """Raises SettingError for more workers than cores: that is how such searches grind to a halt."""
+    if not 1 <= workers <= num_cores():
+        raise SettingError(f"--workers {workers}: this machine gives {num_cores()} cores; pass 1 to {num_cores()}.")
 
-    function: importable by name. jobs: plain values. Returns the results in the jobs' order. The first error is
-    raised when the jobs already begun have ended; the others are not begun. A worker that was killed raises
-    WorkError. More workers than cores are refused (SettingError): that is how such searches grind to a halt.
-    Workers die with this process, and at once on Ctrl-C.
+
+def run_jobs(function: Job, jobs: Sequence, workers: int, watch: Watch = unwatched, shared: Any = None) -> list:
+    """function(job, shared) for every job, on workers of this call alone; as `Engine.run` and `workers_of`."""
+    with workers_of(workers, shared) as engine:
+        return engine.run(function, jobs, watch)
+
+
+@contextmanager
+def workers_of(workers: int, shared: Any = None) -> Iterator[Engine]:
+    """An engine of at most `workers` processes, which are started when there are jobs for them and end with the block.
+
+    shared: what every job is given beside its own values, such as a Task on the CPU: sent once a worker, its tensors
+    in memory once for all of them; to be read, not written. Classes in it are importable by name.
+    Workers that die are replaced. They die with this process, however it ends, and at once on Ctrl-C.
+    Raises SettingError for more workers than cores.
     """
-    if workers > num_cores():
-        raise SettingError(f"--workers {workers}: this machine gives {num_cores()} cores; pass at most as many.")
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    with ours, theirs, ProcessPoolExecutor(workers, context, initializer=settle, initargs=(ours,)) as pool:
-        try:
-            with interrupts_later():
-                futures = [pool.submit(function, job) for job in jobs]
-            collect(futures, watch)
-        except BrokenProcessPool:
-            raise WorkError(
-                "a worker process was killed, by hand or for want of memory; finished runs are kept: start the same "
-                "command again."
-            ) from None
-        except KeyboardInterrupt:
-            theirs.close()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
-    return [future.result() for future in futures]
+    check_workers(workers)
+    engine = Local(workers, shared)
+    try:
+        yield engine
+    except BaseException:
+        engine.kill()
+        raise
+    finally:
+        engine.end()
 
 
-def collect(futures: list[Future], watch: Watch) -> None:
-    """Wait for all. Raises the first error."""
-    waiting = set(futures)
-    while waiting:
-        done, waiting = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+@dataclass(eq=False)
+class Worker:
+    """The parent's side of a worker. death: a handle that can be read once it is dead. asked: to give jobs back."""
+
+    process: BaseProcess
+    pipe: Connection
+    death: int
+    ready: bool = False
+    asked: bool = False
+
+    def tell(self, word: str, given: Any = None) -> None:
+        with suppress(OSError):  # it is dead, as `death` will say
+            self.pipe.send((word, given))
+
+    def said(self) -> list[tuple]:
+        """What has come from it; a message torn by its death is left out."""
+        found: list[tuple] = []
+        with suppress(EOFError, OSError):
+            while self.pipe.poll():
+                found.append(self.pipe.recv())
+        return found
+
+
+class Local:
+    """Engine; `workers_of` makes it. Final."""
+
+    def __init__(self, workers: int, shared: Any = None) -> None:
+        self.workers = workers
+        self.given = shared
+        self.shared: Shared | None = None
+        self.crew: list[Worker] = []
+        self.stillborn = 0
+
+    def run(self, function: Job, jobs: Sequence, watch: Watch = unwatched) -> list:
+        from prunelle.engines.passing import dumps
+
+        ledger: Ledger[Worker] = Ledger(len(jobs), self.workers)
+        bodies = [dumps((function, job)) for job in jobs]
+        watched = time.monotonic()
+        while ledger.num_open:
+            self.staff(ledger)
+            self.hand_out(ledger, bodies)
+            self.hear(ledger, max(0.0, watched + WATCH_SECONDS - time.monotonic()))
+            if time.monotonic() >= watched + WATCH_SECONDS:
+                watch()
+                watched = time.monotonic()
         watch()
-        for future in done:
-            future.result()
+        return ledger.in_order()
+
+    def staff(self, ledger: Ledger[Worker]) -> None:
+        """Start the workers that are missing, none for more jobs than there are."""
+        while len(self.crew) < min(self.workers, ledger.num_open) and ledger.error is None:
+            self.crew.append(self.start())
+
+    def start(self) -> Worker:
+        from prunelle.engines.passing import Shared
+
+        if self.given is not None and self.shared is None:
+            self.shared = Shared.of(self.given)
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=work, args=(theirs, self.shared))
+        with theirs, interrupts_later():
+            process.start()
+        assert process.pid is not None
+        # Not the pipe's end, which a process that a job started may hold open.
+        death = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else os.dup(process.sentinel)
+        return Worker(process, ours, death)
+
+    def hand_out(self, ledger: Ledger[Worker], bodies: list[bytes]) -> None:
+        """Jobs to whoever has none; what somebody has and does not get to is asked back."""
+        for worker in self.crew:
+            if worker.ready and (batch := ledger.batch(worker)):
+                worker.tell("jobs", [(number, bodies[number]) for number in batch])
+        for worker in ledger.to_ask():
+            if not worker.asked:
+                worker.asked = True
+                worker.tell("give back")
+
+    def hear(self, ledger: Ledger[Worker], seconds: float) -> None:
+        """Take in what the workers say, for which it waits so long at most; bury the dead."""
+        heard = set(wait([place for worker in self.crew for place in (worker.pipe, worker.death)], seconds))
+        for worker in list(self.crew):
+            if worker.pipe in heard or worker.death in heard:
+                for word, *told in worker.said():
+                    take_in(ledger, worker, word, told)
+            if worker.death in heard:
+                self.bury(ledger, worker)
+
+    def bury(self, ledger: Ledger[Worker], worker: Worker) -> None:
+        self.stillborn = 0 if worker.ready else self.stillborn + 1
+        self.crew.remove(worker)
+        put_away(worker)
+        ledger.bury(worker)
+        if self.stillborn >= MOST_STILLBORN:
+            self.stillborn = 0
+            ledger.stop(
+                WorkError(
+                    f"{MOST_STILLBORN} worker processes in a row died before they could begin; see what they wrote "
+                    'above; a script of your own must start its work below `if __name__ == "__main__":`.'
+                )
+            )
+
+    def kill(self) -> None:
+        """End the workers now, whatever they do."""
+        for worker in self.crew:
+            worker.process.kill()
+
+    def end(self) -> None:
+        """Let idle workers end by themselves."""
+        for worker in self.crew:
+            worker.tell("end")
+        for worker in self.crew:
+            worker.process.join(END_SECONDS)
+            worker.process.kill()
+            put_away(worker)
+        self.crew.clear()
+        if self.shared is not None:
+            self.shared.close()
+            self.shared = None
+
+
+def take_in(ledger: Ledger[Worker], worker: Worker, word: str, told: list) -> None:
+    """What a worker said."""
+    from prunelle.engines.passing import loads
+
+    worker.ready = True
+    if word == "done":
+        ledger.finish(worker, told[0], loads(told[1]))
+    elif word == "failed":
+        ledger.fail(worker, told[0], raised(told[1]))
+    elif word == "given back":
+        worker.asked = False
+        ledger.give_back(worker, told[0])
+
+
+def put_away(worker: Worker) -> None:
+    """Let go of a worker that is dead or dying."""
+    worker.process.join()
+    worker.process.close()
+    worker.pipe.close()
+    os.close(worker.death)
 
 
 @contextmanager
@@ -74,21 +215,3 @@ def interrupts_later() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def settle(lifeline: Connection) -> None:
-    """Make this worker quiet company: one thread, and no life after its parent's.
-
-    lifeline: a pipe nothing is ever written to; its other end closes when the parent dies, or gives up.
-    """
-    threading.Thread(target=die_with, args=(lifeline,), daemon=True).start()
-    # Imported here because it takes seconds, in which the parent may die.
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def die_with(lifeline: Connection) -> None:
-    """End this process when the other end of the pipe closes. What is half done is resumed like after a kill."""
-    lifeline.poll(None)
-    os._exit(1)

@@ -70,8 +70,8 @@ def told_by(run: Run) -> dict[str, Any]:
     return dict(read_sealed_json(run.folder / TRAINED).get("about") or {})
 
 
-def execute(job: dict) -> None:
-    """Make one run unless it stands. job: {"planned": PlannedRun, "place": Place}."""
+def execute(job: dict, shared: object = None) -> None:
+    """Make one run unless it stands. job: {"planned": PlannedRun, "place": Place}. shared: not used."""
     planned: PlannedRun = job["planned"]
     place: Place = job["place"]
     run = open_run(planned, place)

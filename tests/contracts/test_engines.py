@@ -17,7 +17,7 @@ ENGINES: dict[str, Callable] = {"local": run_jobs}
 NUM_ROWS = 3
 
 
-def make_run(job: dict) -> str:
+def make_run(job: dict, shared: object) -> str:
     """A run with rows, a checkpoint and a card; its id."""
     run = Run.open(Path(job["parent"]), {"kind": "contract"}, job["seed"])
     with run.locked():
@@ -29,7 +29,7 @@ def make_run(job: dict) -> str:
     return run.id
 
 
-def fail_or_touch(job: dict) -> None:
+def fail_or_touch(job: dict, shared: object) -> None:
     if job["number"] == 0:
         raise DivergedError("gradual: the loss was not finite.", last_good=None)
     (Path(job["folder"]) / str(job["number"])).touch()
@@ -46,7 +46,7 @@ def test_an_engine_gives_what_a_plain_loop_gives(name: str, tmp_path: Path) -> N
     plain, engine = tmp_path / "plain", tmp_path / "engine"
     seeds = [5, 1, 4, 0]
     watched: list[int] = []
-    expected = [make_run({"parent": plain, "seed": seed}) for seed in seeds]
+    expected = [make_run({"parent": plain, "seed": seed}, None) for seed in seeds]
     found = ENGINES[name](make_run, [{"parent": engine, "seed": s} for s in seeds], 1, lambda: watched.append(1))
     assert found == expected  # in the jobs' order
     assert watched
