@@ -13,12 +13,14 @@ from prunelle.cli.doctor import doctor
 from prunelle.cli.fit import fit
 from prunelle.cli.inspect import inspect
 from prunelle.cli.measure import measure
+from prunelle.cli.plan import plan
 from prunelle.cli.prune import prune
 from prunelle.cli.quickstart import quickstart
 from prunelle.cli.report import report
 from prunelle.cli.run import run
 from prunelle.cli.ship import ship
 from prunelle.cli.show import print_error
+from prunelle.cli.sweep import sweep
 from prunelle.cli.train import train
 from prunelle.cli.usage import usage_sentence
 from prunelle.errors import PrunelleError
@@ -30,7 +32,7 @@ app = typer.Typer(
     help="Prune a network and measure the file you ship.",
     rich_markup_mode=None,
 )
-for verb in (quickstart, inspect, measure, train, prune, run, report, compare, ship, bench, fit, doctor):
+for verb in (quickstart, inspect, measure, train, prune, run, report, compare, ship, bench, fit, sweep, plan, doctor):
     app.command()(verb)
 
 

@@ -8,12 +8,17 @@ import typer
 
 from prunelle.cli import options as o
 from prunelle.cli.experiment import carry_out
+from prunelle.cli.sweep import search
+from prunelle.errors import SettingError
 
 
 def run(
     recipe: Annotated[
         str,
-        typer.Argument(help="quickstart, han2015, gradual, fpgm, channels_latency or a .json file.", metavar="RECIPE"),
+        typer.Argument(
+            help="quickstart, han2015, gradual, fpgm, channels_latency, a lottery_ one or a .json file.",
+            metavar="RECIPE",
+        ),
     ],
     out: o.Out,
     set: o.Set = None,
@@ -27,10 +32,27 @@ def run(
     dry_run: o.DryRun = False,
 ) -> None:
     """Run an experiment by name, such as han2015 or fpgm, or one in a .json file."""
+    from prunelle.recipes.lottery import TicketRecipe, single
     from prunelle.recipes.names import recipe_of, shifted
 
+    found = shifted(recipe_of(recipe, o.settings(set)), seed)
+    if isinstance(found, TicketRecipe):
+        if threads not in (None, 1):
+            raise SettingError(f"--threads {threads}: tickets are trained by processes of one thread; leave it out.")
+        search(
+            single(found),
+            out,
+            engine="local",
+            workers=workers,
+            data_dir=data_dir,
+            device=device,
+            trust=trust,
+            as_json=json,
+            dry_run=dry_run,
+        )
+        return
     carry_out(
-        shifted(recipe_of(recipe, o.settings(set)), seed),
+        found,
         out,
         data_dir=data_dir,
         device=device,

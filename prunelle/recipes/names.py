@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError, validate_call
 
@@ -16,21 +17,30 @@ from prunelle.recipes.complaint import meant, sentence
 from prunelle.recipes.fpgm import fpgm
 from prunelle.recipes.gradual import gradual
 from prunelle.recipes.han2015 import han2015
+from prunelle.recipes.lottery import TicketRecipe
+from prunelle.recipes.lottery_lenet import lottery_lenet
+from prunelle.recipes.lottery_mobilenetv2 import lottery_mobilenetv2
+from prunelle.recipes.lottery_resnet20 import lottery_resnet20
 from prunelle.recipes.quickstart import quickstart
 from prunelle.recipes.settings import Recipe
 
-RECIPES: Mapping[str, Callable[..., Recipe]] = {
+AnyRecipe = Recipe | TicketRecipe
+Shiftable = TypeVar("Shiftable", Recipe, TicketRecipe, AnyRecipe)
+RECIPES: Mapping[str, Callable[..., AnyRecipe]] = {
     "quickstart": quickstart,
     "han2015": han2015,
     "gradual": gradual,
     "fpgm": fpgm,
     "channels_latency": channels_latency,
+    "lottery_lenet": lottery_lenet,
+    "lottery_resnet20": lottery_resnet20,
+    "lottery_mobilenetv2": lottery_mobilenetv2,
 }
 LARGEST_SEED = 2**31
 LARGEST_RECIPE_BYTES = 2**20
 
 
-def recipe_of(name_or_file: str, settings: Mapping[str, object]) -> Recipe:
+def recipe_of(name_or_file: str, settings: Mapping[str, object]) -> AnyRecipe:
     """A named recipe with some of its arguments set, or the one in a JSON file.
 
     Raises SettingError: an unknown name, key or value, with its place and what is allowed.
@@ -56,8 +66,11 @@ def recipe_of(name_or_file: str, settings: Mapping[str, object]) -> Recipe:
         raise SettingError(f"{name_or_file}: {words}.") from None
 
 
-def recipe_from_file(path: Path) -> Recipe:
-    """Raises SettingError when the file is absent, no JSON, or no recipe."""
+def recipe_from_file(path: Path) -> AnyRecipe:
+    """What the file holds: a search for tickets where its "kind" says so, else an experiment.
+
+    Raises SettingError when the file is absent, no JSON, or no recipe.
+    """
     try:
         raw = read_bytes(path, LARGEST_RECIPE_BYTES)
     except CorruptFileError as error:
@@ -68,7 +81,8 @@ def recipe_from_file(path: Path) -> Recipe:
         reason = "a number has thousands of digits" if "int_max_str_digits" in str(error) else error
         raise SettingError(f"{path}: is not JSON ({reason}); correct it there.") from None
     try:
-        return Recipe.model_validate(values)
+        tickets = isinstance(values, dict) and values.get("kind") == "tickets"
+        return (TicketRecipe if tickets else Recipe).model_validate(values)
     except ValidationError as error:
         raise SettingError(f"{path}: {sentence(error)}.") from None
 
@@ -82,8 +96,19 @@ def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def shifted(recipe: Recipe, seed: int) -> Recipe:
+def shifted(recipe: Shiftable, seed: int) -> Shiftable:
     """The recipe with `seed` added to each of its seeds. Raises SettingError where one would be 2**31 or more."""
     if max(recipe.seeds) + seed >= LARGEST_SEED:
         raise SettingError(f"--seed {seed}: makes seeds of {LARGEST_SEED} and above; pass a smaller one.")
     return recipe.model_copy(update={"seeds": tuple(one + seed for one in recipe.seeds)})
+
+
+def tickets_of(name_or_file: str, settings: Mapping[str, object], seed: int) -> TicketRecipe:
+    """A recipe that has a grid. Raises SettingError for one that has none, and as `recipe_of`."""
+    recipe = shifted(recipe_of(name_or_file, settings), seed)
+    if not isinstance(recipe, TicketRecipe):
+        named = [name for name in RECIPES if name.startswith("lottery")]
+        raise SettingError(
+            f"{name_or_file!r}: has no grid to search; take {', '.join(named)}, or `prunelle run {name_or_file}`."
+        )
+    return recipe
