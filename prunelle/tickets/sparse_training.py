@@ -1,0 +1,139 @@
+"""Trains only the weights that are kept: forward, backward, gradients and optimizer, in C on one thread."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from prunelle.data.task import Batch
+from prunelle.errors import DataError, InputError, ShapeError, WeightsError
+from prunelle.ship.compiler import find_compiler
+from prunelle.ship.kernel_trials import aligned
+from prunelle.tickets.sparse_chain import Link, chain_of, check_rule
+from prunelle.tickets.sparse_library import DOUBLE, INT, POINTER, MemberC, TaskC, library, rule_struct
+from prunelle.tickets.sparse_member import begin_member, state_of
+from prunelle.tickets.trainer import Start
+from prunelle.train.optimizers import State
+from prunelle.train.step import Update
+
+
+def trainable(model: nn.Module, rule: Update) -> str | None:
+    """Why a network or an update cannot be trained by its kept weights only, as a sentence; None where it can."""
+    try:
+        chain_of(model)
+        check_rule(rule)
+        find_compiler()
+    except InputError as error:
+        return str(error)
+    return None
+
+
+class SparseTrainer:
+    """A `trainer.Trainer` whose members hold and step nothing but their kept weights and the biases. Final.
+
+    Same weights as of `trainer.PlainTrainer`, but for the order of float32 sums.
+    """
+
+    def __init__(
+        self, model: nn.Module, starts: Sequence[Start], rule: Update, input_shape: tuple[int, int, int]
+    ) -> None:
+        """Raises ModelError or SettingError with the reason where `trainable` gives one, ShapeError where images do not
+        fit, WeightsError for a mask of something else, MissingExtraError or WorkError without a compiler that works."""
+        self.links = chain_of(model)
+        check_rule(rule)
+        if self.links[0].inputs != prod(input_shape):
+            raise ShapeError(
+                f"{self.links[0].weight}: reads {self.links[0].inputs} numbers, an image of {input_shape} has "
+                f"{prod(input_shape)}; pass the shape that the network was made for."
+            )
+        for start in starts:
+            check_masks(self.links, start)
+        self.names = [name for name, _ in model.named_parameters()]
+        self.rule = rule_struct(rule)
+        self.members = [begin_member(self.links, start, rule.optimizer, self.names) for start in starts]
+        self.run = library()
+        self.input_shape = tuple(input_shape)
+        self.size, self.space, self.held = 0, 0, torch.empty(0)
+        self.keep_(range(len(starts)))
+
+    @property
+    def num_members(self) -> int:
+        return len(self.members)
+
+    def step_(self, batches: Sequence[Batch], lrs: Sequence[float], seeds: Sequence[int]) -> Tensor:
+        """As `trainer.Trainer`. Raises ShapeError for images of another shape or batches of several sizes, DataError
+        for a label that is no class; nothing is updated then."""
+        size, count = len(batches[0][0]), self.num_members
+        ready = {id(images): self.rows_of(images, size) for images, _ in batches}
+        images = [ready[id(images)].data_ptr() for images, _ in batches]
+        labels = [labels_of(labels, size) for _, labels in batches]
+        losses = torch.empty(count)
+        task = TaskC(
+            count, size, self.links[0].inputs, (INT * count)(*sorted(range(count), key=images.__getitem__)),
+            (POINTER * count)(*images), (POINTER * count)(*(y.data_ptr() for y in labels)), (DOUBLE * count)(*lrs),
+            losses.data_ptr(), self.gradients.data_ptr(), self.space_for(size),
+        )  # fmt: skip
+        wrong = self.run(self.structs, ctypes.byref(self.rule), ctypes.byref(task))
+        if wrong >= 0:
+            low, high = map(int, labels[wrong].aminmax())
+            raise DataError(
+                f"labels of member {wrong}: lie in {low}..{high}, must in 0..{self.links[-1].outputs - 1}; build the "
+                "network for that many classes."
+            )
+        return losses
+
+    def tensors(self, member: int) -> dict[str, Tensor]:
+        whole = self.members[member].spread("weights")
+        return {name: whole[name] for name in self.names}
+
+    def optimizer(self, member: int) -> State:
+        return state_of(self.members[member], self.names)
+
+    def keep_(self, members: Sequence[int]) -> None:
+        self.members = [self.members[m] for m in members]
+        self.structs = (MemberC * len(members))(*(member.struct for member in self.members))
+        self.gradients = torch.empty(max((len(member.values["weights"]) for member in self.members), default=0))
+
+    def rows_of(self, images: Tensor, size: int) -> Tensor:
+        """The images flat, as C reads them. Raises ShapeError."""
+        shape, wanted = tuple(images.shape), (size, *self.input_shape)
+        if shape != wanted or images.dtype != torch.float32 or not images.is_cpu:
+            raise ShapeError(
+                f"sparse training: images are {shape} {images.dtype} on {images.device}, must be {wanted} "
+                "torch.float32 on cpu, as many for every member; train other ones under masks."
+            )
+        return images.contiguous()
+
+    def space_for(self, size: int) -> int:
+        """Where the turned images and every layer's rows lie, a batch of `size` images padded to a vector."""
+        if size > self.size:
+            rows = self.links[0].inputs + sum(link.outputs for link in self.links)
+            self.space, self.held = aligned(4 * rows * -(-size // 16) * 16)
+            self.size = size
+        return self.space
+
+
+def labels_of(labels: Tensor, size: int) -> Tensor:
+    """The labels as C reads them. Raises ShapeError."""
+    if tuple(labels.shape) != (size,) or labels.dtype != torch.int64 or not labels.is_cpu:
+        raise ShapeError(
+            f"sparse training: labels are {tuple(labels.shape)} {labels.dtype} on {labels.device}, must be ({size},) "
+            "torch.int64 on cpu; train other ones under masks."
+        )
+    return labels.contiguous()
+
+
+def check_masks(links: Sequence[Link], start: Start) -> None:
+    """Raises WeightsError for a mask that is not of a linear layer's weight."""
+    shapes = {link.weight: (link.outputs, link.inputs) for link in links}
+    for name, mask in start.kept.items():
+        if tuple(mask.shape) != shapes.get(name) or mask.dtype != torch.bool:
+            allowed = ", ".join(f"{weight} {shape}" for weight, shape in shapes.items())
+            raise WeightsError(
+                f"{name}: its mask is {tuple(mask.shape)} {mask.dtype}, must be torch.bool of one of {allowed}; leave "
+                "it out to train it whole."
+            )
