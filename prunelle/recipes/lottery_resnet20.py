@@ -7,7 +7,7 @@ updates at batch 128, which ranks rewinding points and controls and reaches no p
 the paper's.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ def lottery_resnet20(
     iterative: Flag = False,
     controls: tuple[ControlWord, ...] = ("random", "reinit"),
     lr: Annotated[Number, Field(gt=0, le=100)] = 0.1,
+    precision: Literal["fp32", "bf16"] = "fp32",
     arrangement: ArrangementWord = "auto",
 ) -> TicketRecipe:
     """kept: shares of the weights, falling. rewinds: epochs, rising. The others as in lottery_lenet."""
@@ -32,7 +33,13 @@ def lottery_resnet20(
         model="resnet20",
         data=data,
         training=Training(
-            epochs=epochs, lr=lr, optimizer="sgd", weight_decay=1e-4, schedule="cosine", warmup_epochs=min(0.5, epochs)
+            epochs=epochs,
+            lr=lr,
+            optimizer="sgd",
+            weight_decay=1e-4,
+            schedule="cosine",
+            warmup_epochs=min(0.5, epochs),
+            precision=precision,
         ),
         kept=kept,
         rewinds=rewinds,
