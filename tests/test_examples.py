@@ -13,6 +13,7 @@ SAYS = {
     "04_cut_channels_of_your_own_module.py": "loaded, bit for bit: True",
     "05_ship.py": "ships as packed",
     "06_fit.py": "all three right: ",
+    "07_lottery_tickets.py": "the winning ticket keeps ",
 }
 
 
