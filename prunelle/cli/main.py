@@ -14,6 +14,7 @@ from prunelle.cli.fit import fit
 from prunelle.cli.inspect import inspect
 from prunelle.cli.measure import measure
 from prunelle.cli.plan import plan
+from prunelle.cli.prepare import prepare
 from prunelle.cli.prune import prune
 from prunelle.cli.quickstart import quickstart
 from prunelle.cli.report import report
@@ -32,7 +33,24 @@ app = typer.Typer(
     help="Prune a network and measure the file you ship.",
     rich_markup_mode=None,
 )
-for verb in (quickstart, inspect, measure, train, prune, run, report, compare, ship, bench, fit, sweep, plan, doctor):
+VERBS = (
+    quickstart,
+    inspect,
+    measure,
+    train,
+    prune,
+    run,
+    report,
+    compare,
+    ship,
+    bench,
+    fit,
+    sweep,
+    plan,
+    prepare,
+    doctor,
+)
+for verb in VERBS:
     app.command()(verb)
 
 

@@ -138,7 +138,9 @@ def why(root: Path, name: str, error: DataError) -> str:
         path.read_bytes()
     except OSError as failed:
         raise DataError(f"{path}: cannot be read ({failed.strerror}); mend that and start again.") from None
-    return str(error).replace(f"{path}: ", "").replace(str(path), name)
+    told = str(error).replace(f"{path}: ", "").replace(str(path), name)
+    reason, _, advice = told.rpartition("; ")
+    return reason or advice.rstrip(".")
 
 
 def kept_shard(plan: Plan, out: Path, job: dict) -> dict | None:

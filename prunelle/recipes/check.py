@@ -63,28 +63,28 @@ def check_claim(recipe: Recipe, out: Path) -> None:
         )
 
 
-def check_out(out: Path, claim: str = "recipe.json") -> None:
+def check_out(out: Path, claim: str = "recipe.json", word: str = "--out") -> None:
     """Raises RunConflictError when `out` is no folder, or one with other people's things, or cannot be written to.
 
-    claim: the file by which a folder of ours is known.
+    claim: the file by which a folder of ours is known. word: by which the command line names it.
     """
-    check_folder(out)
+    check_folder(out, word)
     if holds_strangers(out, claim):
-        raise RunConflictError(f"--out {out}: is not empty and holds no {claim}; choose another folder.")
+        raise RunConflictError(f"{word} {out}: is not empty and holds no {claim}; choose another folder.")
 
 
-def check_folder(out: Path) -> None:
+def check_folder(out: Path, word: str = "--out") -> None:
     """Raises RunConflictError when `out` is no folder, or cannot be read or written to."""
     try:
         if out.exists() and not out.is_dir():
-            raise RunConflictError(f"--out {out}: is a file; name a folder.")
+            raise RunConflictError(f"{word} {out}: is a file; name a folder.")
         if out.is_dir():
             next(out.iterdir(), None)
         existing = nearest(out)
     except OSError as error:
-        raise RunConflictError(f"--out {out}: cannot be used ({error.strerror}); choose another folder.") from None
+        raise RunConflictError(f"{word} {out}: cannot be used ({error.strerror}); choose another folder.") from None
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise RunConflictError(f"--out {out}: {existing} cannot be written to; choose another folder.")
+        raise RunConflictError(f"{word} {out}: {existing} cannot be written to; choose another folder.")
 
 
 def check_cut_out(out: Path, claim: str, asked: dict[str, object]) -> None:
