@@ -59,12 +59,13 @@ def adding_up(lanes: int) -> str:
 
 STRUCTS = """
 #define INLINE static inline __attribute__((always_inline)) UNUSED
-/* A linear layer. Its kept weights stand output by output: those of output o from first[o] to first[o + 1], input[k] is
+/* A linear layer. Its inputs are taken chunk by chunk, few enough for the nearest cache; in one chunk where few weights
+   are kept. The kept weights of output o that read chunk c stand from first[c * outputs + o] to the next, input[k] is
    the row that weight k reads. The same input by input: from column[i] to column[i + 1], place[k] is where in the first
    order the weight stands and output[k] what it goes to. rows: the outputs that anything depends on. */
 typedef struct {
   const int32_t *first, *input, *column, *place, *output, *rows;
-  int32_t num_rows, outputs, weight, bias, activation;
+  int32_t num_rows, chunks, outputs, weight, bias, activation;
   float slope;
 } layer;
 /* weights: all kept ones and the biases, layer after layer; `first` and `second`, of the optimizer, lie alike. ends: of
@@ -120,38 +121,45 @@ INLINE vn slope_(vn gradient, vn y, const layer *l) {
 INLINE void forward_part(
     const layer *l, const float *w, const vn *in, vn *out, int32_t v, int32_t at, const int32_t n) {
   const float *weight = w + l->weight;
-  for (int32_t r = 0; r < l->num_rows; r++) {
-    const int32_t o = l->rows[r];
-    vn sum[8];
-    for (int32_t j = 0; j < n; j++) sum[j] = spreadf(l->bias < 0 ? 0.f : w[l->bias + o]);
-    for (int32_t k = l->first[o]; k < l->first[o + 1]; k++) {
-      const vn *x = in + (int64_t)l->input[k] * v + at;
-      for (int32_t j = 0; j < n; j++) sum[j] += weight[k] * x[j];
+  for (int32_t c = 0; c < l->chunks; c++)
+    for (int32_t r = 0; r < l->num_rows; r++) {
+      const int32_t o = l->rows[r], *first = l->first + c * l->outputs + o;
+      vn sum[8], *y = out + (int64_t)o * v + at;
+      for (int32_t j = 0; j < n; j++) sum[j] = c ? y[j] : spreadf(l->bias < 0 ? 0.f : w[l->bias + o]);
+      for (int32_t k = first[0]; k < first[1]; k++) {
+        const vn *x = in + (int64_t)l->input[k] * v + at;
+        for (int32_t j = 0; j < n; j++) sum[j] += weight[k] * x[j];
+      }
+      if (c < l->chunks - 1)
+        for (int32_t j = 0; j < n; j++) y[j] = sum[j];
+      else
+        for (int32_t j = 0; j < n; j++) y[j] = activate_(sum[j], l);
     }
-    vn *y = out + (int64_t)o * v + at;
-    for (int32_t j = 0; j < n; j++) y[j] = activate_(sum[j], l);
-  }
 }
 INLINE void weights_part(
     const layer *l, float *g, const vn *in, const vn *out, int32_t v, int32_t at, const int32_t n) {
   float *gradient = g + l->weight;
-  for (int32_t r = 0; r < l->num_rows; r++) {
-    const int32_t o = l->rows[r];
-    const vn *y = out + (int64_t)o * v + at;
-    vn d[8], all = y[0];
-    d[0] = y[0];
-    for (int32_t j = 1; j < n; j++) all += d[j] = y[j];
-    if (l->bias >= 0) g[l->bias + o] += sum_(all);
-    for (int32_t k = l->first[o]; k < l->first[o + 1]; k++) {
-      const vn *x = in + (int64_t)l->input[k] * v + at;
-      vn even = d[0] * x[0], odd = {0};
-      for (int32_t j = 1; j < n; j++) {
-        if (j & 1) odd += d[j] * x[j];
-        else even += d[j] * x[j];
+  for (int32_t c = 0; c < l->chunks; c++)
+    for (int32_t r = 0; r < l->num_rows; r++) {
+      const int32_t o = l->rows[r], *first = l->first + c * l->outputs + o;
+      const vn *y = out + (int64_t)o * v + at;
+      vn d[8];
+      for (int32_t j = 0; j < n; j++) d[j] = y[j];
+      if (!c && l->bias >= 0) {
+        vn all = d[0];
+        for (int32_t j = 1; j < n; j++) all += d[j];
+        g[l->bias + o] += sum_(all);
       }
-      gradient[k] += sum_(even + odd);
+      for (int32_t k = first[0]; k < first[1]; k++) {
+        const vn *x = in + (int64_t)l->input[k] * v + at;
+        vn even = d[0] * x[0], odd = {0};
+        for (int32_t j = 1; j < n; j++) {
+          if (j & 1) odd += d[j] * x[j];
+          else even += d[j] * x[j];
+        }
+        gradient[k] += sum_(even + odd);
+      }
     }
-  }
 }
 /* `before` gave `in`; what it gave is overwritten by its gradient. */
 INLINE void inputs_part(

@@ -26,7 +26,7 @@ class LayerC(ctypes.Structure):
 
     _fields_ = fields(
         first__input__column__place__output__rows=POINTER,
-        num_rows__outputs__weight__bias__activation=INT,
+        num_rows__chunks__outputs__weight__bias__activation=INT,
         slope=ctypes.c_float,
     )
 
@@ -67,16 +67,12 @@ def rule_struct(rule: Update) -> RuleC:
 
 
 @cache
-def library() -> Any:
-    """The function `sparse_step`, compiled for this machine the first time that the user's cache lacks it.
+def library(vector_bytes: int) -> Any:
+    """The function `sparse_step` with vectors of this width, compiled for this machine the first time that the user's
+    cache lacks it.
 
     Raises MissingExtraError without a compiler, WorkError where it fails.
     """
-    return loaded(target_of("native").vector_bytes)
-
-
-def loaded(vector_bytes: int) -> Any:
-    """The same with vectors of this width."""
     made = compile_c(sparse_source(vector_bytes), target_of("native"), ("sparse_step",))
     try:
         step = ctypes.CDLL(str(made)).sparse_step

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from prunelle.data.task import Batch
 from prunelle.errors import DataError, InputError, ShapeError, WeightsError
-from prunelle.ship.compiler import find_compiler
+from prunelle.ship.compiler import find_compiler, target_of
 from prunelle.ship.kernel_trials import aligned
 from prunelle.tickets.sparse_chain import Link, chain_of, check_rule
 from prunelle.tickets.sparse_library import DOUBLE, INT, POINTER, MemberC, TaskC, library, rule_struct
-from prunelle.tickets.sparse_member import begin_member, state_of
+from prunelle.tickets.sparse_member import begin_member
 from prunelle.tickets.trainer import Start
 from prunelle.train.optimizers import State
 from prunelle.train.step import Update
@@ -54,8 +54,9 @@ class SparseTrainer:
             check_masks(self.links, start)
         self.names = [name for name, _ in model.named_parameters()]
         self.rule = rule_struct(rule)
-        self.members = [begin_member(self.links, start, rule.optimizer, self.names) for start in starts]
-        self.run = library()
+        width = target_of("native").vector_bytes
+        self.members = [begin_member(self.links, start, rule.optimizer, self.names, width) for start in starts]
+        self.run = library(width)
         self.input_shape = tuple(input_shape)
         self.size, self.space, self.held = 0, 0, torch.empty(0)
         self.keep_(range(len(starts)))
@@ -91,7 +92,7 @@ class SparseTrainer:
         return {name: whole[name] for name in self.names}
 
     def optimizer(self, member: int) -> State:
-        return state_of(self.members[member], self.names)
+        return self.members[member].state(self.names)
 
     def keep_(self, members: Sequence[int]) -> None:
         self.members = [self.members[m] for m in members]

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from prunelle.errors import DataError, ModelError, ShapeError, WeightsError
 from prunelle.models.lenet import lenet_300_100
-from prunelle.tickets.sparse_library import loaded
+from prunelle.ship.compiler import target_of
+from prunelle.tickets.sparse_library import library
 from prunelle.tickets.sparse_training import SparseTrainer
 from prunelle.tickets.trainer import PlainTrainer, Start
 from prunelle.train.losses import Plain, SmoothedLabels
@@ -119,6 +120,16 @@ def test_same_weights_as_under_masks(name):
     assert farthest(plain, sparse) < 1e-5
 
 
+def test_inputs_in_chunks():
+    """Many kept weights are taken chunk by chunk; the last chunk has two inputs."""
+    width = 50 if target_of("native").vector_bytes == 64 else 200
+    model = nn.Sequential(nn.Flatten(), nn.Linear(width, 20), nn.Tanh(), nn.Linear(20, 3))
+    starts = starts_of(model, (0.05, 0.5, 1.0))
+    plain, sparse = trained(model, starts, Update(CROSS_ENTROPY, Adam()), 1e-2, (1, 1, width), 30, 40)
+    assert [member.lists[0].chunks > 1 for member in sparse.members] == [False, True, True]
+    assert farthest(plain, sparse) < 1e-5
+
+
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 100, 300])
 def test_any_number_of_images(size):
     model = small()
@@ -138,7 +149,7 @@ def test_narrower_vectors(vector_bytes):
     model = small()
     rule = Update(SmoothedLabels(0.1), Adam())
     plain, sparse = (kind(model, starts_of(model, (0.5, 0.9)), rule, SHAPE) for kind in (PlainTrainer, SparseTrainer))
-    sparse.run = loaded(vector_bytes)
+    sparse.run = library(vector_bytes)
     for step in range(10):
         batches = [batch(SHAPE, 100, step), batch(SHAPE, 100, 50 + step)]
         losses = [trainer.step_(batches, [1e-2, 1e-3], [0, 0]) for trainer in (plain, sparse)]
