@@ -1,0 +1,112 @@
+"""Many members trained in one program: batched operators instead of a loop over networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from prunelle.data.task import Batch
+from prunelle.errors import ModelError
+from prunelle.prune.masks import zero_
+from prunelle.tickets.fused_chain import Chain, first_to_turn, links_of
+from prunelle.tickets.fused_layers import FusedLayer, fuse
+from prunelle.tickets.fused_loss import member_losses, reads_inputs
+from prunelle.tickets.fused_rows import Layout, Rows, bind_, load_
+from prunelle.tickets.fusing import differs_on_trial, fusable
+from prunelle.tickets.trainer import Start
+from prunelle.train.layout import best_layout
+from prunelle.train.optimizers import State
+from prunelle.train.step import Update
+
+__all__ = ["FusedTrainer", "fusable"]
+
+
+class FusedTrainer:
+    """A `trainer.Trainer` that steps all members at once. Final.
+
+    Same weights as of `trainer.PlainTrainer`, but for the order of sums. A member whose loss or gradient is not finite
+    keeps the weights and optimizer state of before that step, as there. On one thread of a CPU a member's bits depend
+    neither on who is trained beside it nor on how many.
+    grouped: convolutions and batch norms of all members as one with groups; one after the other where False. None:
+    grouped on a GPU, where it is faster, and not on a CPU, where it is slower.
+    Raises ModelError, with the reason that `fusable` gives.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        starts: Sequence[Start],
+        rule: Update,
+        input_shape: tuple[int, int, int],
+        grouped: bool | None = None,
+    ) -> None:
+        reason = fusable(model, rule) or differs_on_trial(model, input_shape)
+        if reason:
+            raise ModelError(f"fused training: {reason}")
+        like = next(model.parameters())
+        apart = not (like.is_cuda if grouped is None else grouped)
+        channels_last = best_layout(model, input_shape) is torch.channels_last
+        self.objective = rule.objective
+        self.kept = [dict(start.kept) for start in starts]
+        self.net = fuse(model, len(starts), apart, channels_last, first_to_turn(model) if apart else "")
+        self.layout = Layout(self.net)
+        self.rows = Rows(self.layout, starts, like, rule.optimizer)
+        self.losses_ = self.bind_()
+        load_(self.net, self.layout, [start.tensors for start in starts])
+        self.rows.zero_()
+
+    @property
+    def num_members(self) -> int:
+        return len(self.kept)
+
+    def bind_(self) -> Callable[[Sequence[Batch]], tuple[Tensor, Tensor]]:
+        """Let the network read the rows. Returns what runs it forward and backward, as `Chain.losses_`."""
+        weights, gradients = self.layout.views(self.rows.weights), self.layout.views(self.rows.gradients)
+        bind_(self.net, weights)
+        links = links_of(self.net, weights, gradients)
+        if links is not None:
+            return Chain(links, self.objective).losses_
+        return lambda batches: self.autograd_losses_(batches, list(gradients.values()))
+
+    def autograd_losses_(self, batches: Sequence[Batch], into: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """As `Chain.losses_`; the gradients stand in `into` afterwards, one tensor a parameter."""
+        members, first = self.num_members, batches[0][0]
+        shared = all(inputs is first for inputs, _ in batches)
+        folded = first.repeat(members, *[1] * (first.ndim - 1)) if shared else torch.cat([x for x, _ in batches])
+        targets = torch.cat([wanted for _, wanted in batches])
+        seen = first if shared or not reads_inputs(self.objective) else folded
+        losses = member_losses(self.objective, seen, self.net(folded), targets, members)
+        weights = [p for p in self.net.parameters() if p.requires_grad]
+        torch._foreach_copy_(into, list(torch.autograd.grad(losses.sum(), weights, materialize_grads=True)))
+        return losses.detach(), torch.linalg.vector_norm(self.rows.gradients, dim=1)
+
+    def step_(self, batches: Sequence[Batch], lrs: Sequence[float], seeds: Sequence[int]) -> Tensor:
+        losses, bounds = torch.stack([found.float() for found in self.losses_(batches)]).cpu()
+        good = (losses + bounds).isfinite()
+        if not good.all():  # a bound may overflow where no gradient does
+            good = (losses + torch.linalg.vector_norm(self.rows.gradients, dim=1).float().cpu()).isfinite()
+        with torch.no_grad():
+            self.rows.update_(lrs, good.tolist())
+        return losses
+
+    def tensors(self, member: int) -> dict[str, Tensor]:
+        found = {name: self.layout.solo(name, stack[member]) for name, stack in self.net.state_dict().items()}
+        zero_(found, self.kept[member])
+        return found
+
+    def optimizer(self, member: int) -> State:
+        return self.rows.state_of(member)
+
+    def keep_(self, members: Sequence[int]) -> None:
+        chosen = torch.tensor(members, dtype=torch.int64, device=self.rows.weights.device)
+        self.kept = [self.kept[m] for m in members]
+        self.rows.keep_(members, chosen)
+        for layer in self.net.modules():
+            if isinstance(layer, FusedLayer):
+                layer.members = len(members)
+        for name, tensor in (*self.net.named_parameters(), *self.net.named_buffers()):
+            if name not in self.layout.shapes:
+                tensor.data = tensor.data[chosen]
+        self.losses_ = self.bind_()

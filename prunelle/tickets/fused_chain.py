@@ -1,0 +1,172 @@
+"""Forward and backward of chains of linear layers, written out: no autograd, gradients where the optimizer reads them.
+
+Every product is the one that a linear layer takes for one member, so that on one thread of a CPU the bits are the same.
+The first layer takes one member after the other there, so that its weights stay in the cache. Columns of a batch that
+hold one number all over (the border of an image) have one gradient: it is computed once for each number, not for each
+column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from prunelle.data.task import Batch
+from prunelle.tickets.fused_columns import Columns, columns_of
+from prunelle.tickets.fused_layers import ALIGNED, FusedLinear, room
+from prunelle.tickets.fused_loss import member_losses, reads_inputs
+from prunelle.train.losses import Objective
+
+LARGE = 2**15
+"""Weights of a first layer from which on they lie (in, out), so that gradients of columns are rows. Where their number
+is no multiple of ALIGNED they do not: an optimizer would round others at the end of its vectors."""
+
+
+@dataclass
+class Link:
+    """A linear layer of all members: weight (members, out, in), bias (members, out) or None, and their gradients.
+
+    turned: the weight and its gradient are (members, in, out). relu: whether a ReLU follows.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    weight_gradient: Tensor
+    bias_gradient: Tensor | None
+    turned: bool
+    relu: bool = False
+
+
+def links_of(net: nn.Module, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> list[Link] | None:
+    """The layers of a fused Sequential that flattens and then has nothing but linear layers, all trained, and ReLUs.
+
+    weights, gradients: (members, ...) by name. None for any other network.
+    """
+    if type(net) is not nn.Sequential or not len(net) or not is_flatten(net[0]):
+        return None
+    links: list[Link] = []
+    for path, layer in list(net.named_children())[1:]:
+        if isinstance(layer, FusedLinear) and all(p.requires_grad for p in layer.parameters()):
+            names = (f"{path}.weight", f"{path}.bias")
+            of_weight, of_bias = ((kind[names[0]], kind.get(names[1])) for kind in (weights, gradients))
+            links.append(Link(*of_weight, *of_bias, layer.turned))
+        elif type(layer) is nn.ReLU and links:
+            links[-1].relu = True
+        else:
+            return None
+    return links or None
+
+
+def is_flatten(layer: nn.Module) -> bool:
+    return type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1)
+
+
+def first_to_turn(model: nn.Module) -> str:
+    """The path of the linear layer whose weights shall lie (in, out), empty for none."""
+    if type(model) is not nn.Sequential or len(model) < 2 or not is_flatten(model[0]):
+        return ""
+    path, layer = list(model.named_children())[1]
+    fits = type(layer) is nn.Linear and layer.weight.numel() >= LARGE and layer.weight.numel() % ALIGNED == 0
+    return path if fits else ""
+
+
+class Chain:
+    """The links, what their members minimise, and room for what is computed on the way. Final."""
+
+    def __init__(self, links: Sequence[Link], objective: Objective) -> None:
+        self.links, self.objective = links, objective
+        self.size = 0
+        self.reached: list[Tensor] = []
+        self.above: list[Tensor] = []
+        self.few = torch.empty(0)
+
+    def make_room_(self, size: int) -> None:
+        """size: N, the examples of a member's batch. Fresh memory for each step would cost a tenth of it."""
+        if size != self.size:
+            self.size = size
+            widths = [link.weight.shape[2 if link.turned else 1] for link in self.links]
+            first = self.links[0].weight
+            self.reached = [room(first, len(first), size, width) for width in widths]
+            self.above = [room(first, len(first), size, width) for width in widths]
+            self.few = torch.empty_like(first[0]) if self.links[0].turned else first.new_empty(0)
+
+    @torch.no_grad()
+    def losses_(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+        """Forward and backward of all members; the gradients stand in the links afterwards.
+
+        batches: one a member, of one size. Returns losses (members,) and bounds (members,): no number of a member's
+        gradients is larger.
+        """
+        self.make_room_(len(batches[0][0]))
+        keys = [id(inputs) for inputs, _ in batches]
+        flat = {id(inputs): inputs.flatten(1) for inputs, _ in batches}
+        self.forward_([flat[key] for key in keys])
+        targets = torch.cat([wanted for _, wanted in batches])
+        shared = len(flat) == 1 or not reads_inputs(self.objective)
+        inputs = batches[0][0] if shared else torch.cat([x for x, _ in batches])
+        with torch.enable_grad():
+            outputs = self.reached[-1].detach().requires_grad_()
+            losses = member_losses(self.objective, inputs, outputs.flatten(0, 1), targets, len(batches))
+            (above,) = torch.autograd.grad(losses.sum(), outputs)
+        above, bounds = self.backward_(self.above[-1].copy_(above))
+        columns = {key: columns_of(x) if self.links[0].turned else Columns(x) for key, x in flat.items()}
+        self.first_gradients_([columns[key] for key in keys], above)
+        sizes = {key: torch.linalg.vector_norm(x) for key, x in flat.items()}
+        return losses.detach(), bounds + bound(above, torch.stack([sizes[key] for key in keys]))
+
+    def forward_(self, xs: Sequence[Tensor]) -> None:
+        """xs: one (N, in) a member."""
+        for number, (link, out) in enumerate(zip(self.links, self.reached, strict=True)):
+            weight = link.weight if link.turned else link.weight.mT
+            if number and link.bias is None:
+                torch.bmm(self.reached[number - 1], weight, out=out)
+            elif number:
+                torch.baddbmm(link.bias[:, None], self.reached[number - 1], weight, out=out)  # type: ignore[index]
+            elif link.bias is None:
+                for x, own, into in zip(xs, weight.unbind(), out.unbind(), strict=True):
+                    torch.mm(x, own, out=into)
+            else:
+                for x, own, bias, into in zip(xs, weight.unbind(), link.bias.unbind(), out.unbind(), strict=True):
+                    torch.addmm(bias, x, own, out=into)
+            if link.relu:
+                out.relu_()
+
+    def backward_(self, above: Tensor) -> tuple[Tensor, Tensor]:
+        """From the gradient at the outputs (members, N, classes) to those of all weights but the first layer's.
+
+        Returns the gradient at the first layer's outputs, and `bounds`.
+        """
+        bounds = above.new_zeros(len(above))
+        for number in range(len(self.links) - 1, -1, -1):
+            link = self.links[number]
+            if link.relu:
+                torch.ops.aten.threshold_backward.grad_input(above, self.reached[number], 0, grad_input=above)
+            if link.bias_gradient is not None:
+                torch.sum(above, 1, out=link.bias_gradient)
+            if number:
+                read = self.reached[number - 1]
+                torch.bmm(above.mT, read, out=link.weight_gradient)
+                bounds += bound(above, torch.linalg.vector_norm(read, dim=(1, 2)))
+                above = torch.bmm(above, link.weight, out=self.above[number - 1])
+        return above, bounds
+
+    def first_gradients_(self, columns: Sequence[Columns], above: Tensor) -> None:
+        """above: (members, N, out)."""
+        link = self.links[0]
+        for one, own, into in zip(columns, above.unbind(), link.weight_gradient.unbind(), strict=True):
+            if one.few is not None and one.source is not None:
+                rows = torch.mm(one.few.T, own, out=self.few[: one.few.shape[1]])
+                torch.index_select(rows, 0, one.source, out=into)
+            elif link.turned:
+                torch.mm(one.x.T, own, out=into)
+            else:
+                torch.mm(own.T, one.x, out=into)
+
+
+def bound(above: Tensor, size: Tensor) -> Tensor:
+    """No gradient of a member's layer is larger (Cauchy and Schwarz). above: (members, N, out), at what comes out.
+    size: (members,), the 2-norm of what goes in. Returns (members,)."""
+    return torch.linalg.vector_norm(above, dim=(1, 2)) * (size + above.shape[1])
