@@ -185,18 +185,15 @@ def java(conf: Any, log: IO[bytes]) -> Iterator[Any]:
 
 @contextmanager
 def same_python() -> Iterator[None]:
-    """Workers run this interpreter; afterwards the environment and Ctrl-C are what they were."""
-    before = {name: os.environ.get(name) for name in PYTHONS}
-    handler = signal.getsignal(signal.SIGINT)
+    """Workers run this interpreter; afterwards the environment, to which Spark adds, and Ctrl-C are what they were."""
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGINT)
     os.environ |= dict.fromkeys(PYTHONS, sys.executable)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ |= before
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
 
