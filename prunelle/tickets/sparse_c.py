@@ -241,20 +241,21 @@ static double power(double x, double n) {
     if (left & 1) r *= x;
   return r;
 }
-static void sgd(member *m, const float *gradients, const rule *r, float lr) {
-  const int32_t count = m->ends[m->num_tensors - 1];
+static void sgd(member *m, const float *restrict gradients, const rule *r, float lr) {
+  float *restrict w = m->weights, *restrict first = m->first;
+  const int32_t count = m->ends[m->num_tensors - 1], nesterov = r->nesterov;
   const float decay = (float)r->weight_decay, momentum = (float)r->momentum;
-  for (int32_t i = 0; i < count; i++) {
-    float g = gradients[i] + decay * m->weights[i];
-    if (m->first) {
-      const float b = momentum * m->first[i] + g;
-      m->first[i] = b;
-      g = r->nesterov ? g + momentum * b : b;
+  if (!first)
+    for (int32_t i = 0; i < count; i++) w[i] -= lr * (gradients[i] + decay * w[i]);
+  else
+    for (int32_t i = 0; i < count; i++) {
+      const float g = gradients[i] + decay * w[i], b = momentum * first[i] + g;
+      first[i] = b;
+      w[i] -= lr * (nesterov ? g + momentum * b : b);
     }
-    m->weights[i] -= lr * g;
-  }
 }
-static void adam(member *m, const float *gradients, const rule *r, double lr) {
+static void adam(member *m, const float *restrict gradients, const rule *r, double lr) {
+  float *restrict w = m->weights, *restrict first = m->first, *restrict second = m->second;
   const int decoupled = r->kind == 2;
   const float decay = decoupled ? 0.f : (float)r->weight_decay;
   const float shrink = decoupled ? (float)(1 - lr * r->weight_decay) : 1.f, eps = (float)r->eps;
@@ -263,12 +264,13 @@ static void adam(member *m, const float *gradients, const rule *r, double lr) {
     m->counts[t] += 1;
     const float size = (float)(lr / (1 - power(r->beta1, m->counts[t])));
     const float root = (float)__builtin_sqrt(1 - power(r->beta2, m->counts[t]));
-    for (; i < m->ends[t]; i++) {
-      const float g = gradients[i] + decay * m->weights[i];
-      const float a = m->first[i] + (g - m->first[i]) * new1, b = m->second[i] * beta2 + g * g * new2;
-      m->first[i] = a;
-      m->second[i] = b;
-      m->weights[i] = m->weights[i] * shrink - size * (a / (__builtin_sqrtf(b) / root + eps));
+    const int32_t end = m->ends[t];
+    for (; i < end; i++) {
+      const float g = gradients[i] + decay * w[i];
+      const float a = first[i] + (g - first[i]) * new1, b = second[i] * beta2 + g * g * new2;
+      first[i] = a;
+      second[i] = b;
+      w[i] = w[i] * shrink - size * (a / (__builtin_sqrtf(b) / root + eps));
     }
   }
 }
@@ -296,7 +298,7 @@ static void turn(vn *to, const float *images, int32_t batch, int32_t features, i
   }
 }
 /* Whether all are finite: the product with 0 is NaN where one is not. */
-static int finite(const float *x, int32_t count) {
+static int all_finite(const float *x, int32_t count) {
   vn all = {0};
   int32_t i = 0;
   for (; i + LANES <= count; i += LANES) all += load(x + i) * 0.f;
@@ -320,7 +322,7 @@ static float update(member *m, const rule *r, const task *t, const vn *images, v
     weights(m->layers + n, t->gradients, n ? out[n - 1] : images, out[n], v);
     if (n) inputs(m->layers + n, m->weights, out[n - 1], out[n], v);
   }
-  if (!finite(&loss, 1) || !finite(t->gradients, count)) return loss;
+  if (!all_finite(&loss, 1) || !all_finite(t->gradients, count)) return loss;
   if (r->kind) adam(m, t->gradients, r, t->lrs[i]);
   else sgd(m, t->gradients, r, (float)t->lrs[i]);
   return loss;
