@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from prunelle.engines.engine import WATCH_SECONDS, Watch
 from prunelle.errors import WorkError
 
 LARGEST_BATCH = 16
@@ -59,11 +62,12 @@ class Ledger(Generic[Worker]):
         self.waiting.clear()
 
     def give_back(self, worker: Worker, numbers: list[int]) -> None:
-        """What a worker held and had not begun waits again; after an error it is dropped."""
-        for number in numbers:
-            self.held[worker].remove(number)
+        """What a worker held and had not begun waits again; after an error it is dropped, as it may have been."""
         if self.error is None:
             self.waiting.extendleft(reversed(numbers))
+        held = self.held.get(worker, deque())
+        for number in set(numbers) & set(held):
+            held.remove(number)
 
     def bury(self, worker: Worker) -> None:
         """A worker has died: the first job it held was at work, and is blamed; all wait again."""
@@ -93,8 +97,18 @@ class Ledger(Generic[Worker]):
             return []
         return sorted(hoarding, key=lambda worker: -len(self.held[worker]))[:1]
 
-    def in_order(self) -> list:
-        """The results in the jobs' order. Raises the first error."""
+    def drive(self, turn: Callable[[float], None], watch: Watch) -> list:
+        """Take turns until nothing is open; the results in the jobs' order. Raises the first error.
+
+        turn: hands out what can be handed out, then waits so many seconds at most for something to come back.
+        """
+        watched = time.monotonic()
+        while self.num_open:
+            turn(max(0.0, watched + WATCH_SECONDS - time.monotonic()))
+            if time.monotonic() >= watched + WATCH_SECONDS:
+                watch()
+                watched = time.monotonic()
+        watch()
         if self.error is not None:
             raise self.error
         return [self.results[number] for number in range(self.num_jobs)]

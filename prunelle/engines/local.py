@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
-from prunelle.engines.engine import WATCH_SECONDS, Engine, Job, Watch, unwatched
+from prunelle.engines.engine import Engine, Job, Watch, unwatched
 from prunelle.engines.ledger import Ledger
 from prunelle.engines.worker import raised, work
 from prunelle.errors import SettingError, WorkError
@@ -100,16 +99,13 @@ class Local:
 
         ledger: Ledger[Worker] = Ledger(len(jobs), self.workers)
         bodies = [dumps((function, job)) for job in jobs]
-        watched = time.monotonic()
-        while ledger.num_open:
+
+        def turn(seconds: float) -> None:
             self.staff(ledger)
             self.hand_out(ledger, bodies)
-            self.hear(ledger, max(0.0, watched + WATCH_SECONDS - time.monotonic()))
-            if time.monotonic() >= watched + WATCH_SECONDS:
-                watch()
-                watched = time.monotonic()
-        watch()
-        return ledger.in_order()
+            self.hear(ledger, seconds)
+
+        return ledger.drive(turn, watch)
 
     def staff(self, ledger: Ledger[Worker]) -> None:
         """Start the workers that are missing, none for more jobs than there are."""

@@ -10,10 +10,13 @@ import torch
 
 import prunelle.engines
 from prunelle.engines.local import run_jobs
+from prunelle.engines.ray import run_jobs as run_on_ray
+from prunelle.engines.spark import run_jobs as run_on_spark
 from prunelle.errors import DivergedError
 from prunelle.runs import Run
 
-ENGINES: dict[str, Callable] = {"local": run_jobs}
+ENGINES: dict[str, Callable] = {"local": run_jobs, "ray": run_on_ray, "spark": run_on_spark}
+EACH = ["local", *(pytest.param(name, marks=pytest.mark.cluster) for name in ("ray", "spark"))]
 NUM_ROWS = 3
 
 
@@ -38,10 +41,10 @@ def fail_or_touch(job: dict, shared: object) -> None:
 def test_no_engine_is_left_out() -> None:
     modules = [module.name for module in pkgutil.iter_modules(prunelle.engines.__path__)]
     found = [name for name in modules if hasattr(importlib.import_module(f"prunelle.engines.{name}"), "run_jobs")]
-    assert found == list(ENGINES)
+    assert found == list(ENGINES) == ["local", *(one.values[0] for one in EACH[1:])]
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", EACH)
 def test_an_engine_gives_what_a_plain_loop_gives(name: str, tmp_path: Path) -> None:
     plain, engine = tmp_path / "plain", tmp_path / "engine"
     seeds = [5, 1, 4, 0]
@@ -58,7 +61,7 @@ def test_an_engine_gives_what_a_plain_loop_gives(name: str, tmp_path: Path) -> N
         assert b.load_checkpoint("s")[1] == {"threads": 1}
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", EACH)
 def test_the_first_error_is_raised_and_what_has_not_begun_never_does(name: str, tmp_path: Path) -> None:
     jobs = [{"number": number, "folder": tmp_path} for number in range(200)]
     with pytest.raises(DivergedError, match=r"^gradual: the loss was not finite\.$"):

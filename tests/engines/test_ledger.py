@@ -16,11 +16,15 @@ def drained(ledger: Ledger, workers: tuple[str, ...]) -> list[list[int]]:
     return batches
 
 
+def results(ledger: Ledger) -> list:
+    return ledger.drive(lambda seconds: pytest.fail("nothing is open"), lambda: None)
+
+
 def test_batches_shrink_to_one_by_hand() -> None:
     ledger: Ledger[str] = Ledger(12, workers=2)
     # A quarter of what waits: 12 // 4, 9 // 4, 7 // 4, ...
     assert drained(ledger, ("a", "b")) == [[0, 1, 2], [3, 4], [5], [6], [7], [8], [9], [10], [11]]
-    assert ledger.in_order() == [2 * number for number in range(12)]
+    assert results(ledger) == [2 * number for number in range(12)]
 
 
 def test_a_batch_has_a_limit() -> None:
@@ -30,7 +34,7 @@ def test_a_batch_has_a_limit() -> None:
 
 def test_no_jobs_are_done() -> None:
     ledger: Ledger[str] = Ledger(0, workers=1)
-    assert (ledger.num_open, ledger.batch("a"), ledger.in_order()) == (0, [], [])
+    assert (ledger.num_open, ledger.batch("a"), results(ledger)) == (0, [], [])
 
 
 def test_a_worker_with_jobs_gets_no_more() -> None:
@@ -70,7 +74,7 @@ def test_the_first_error_stops_all_that_has_not_begun() -> None:
     ledger.fail("b", 16, ValueError("second"))
     assert ledger.num_open == 0
     with pytest.raises(ValueError, match="first"):
-        ledger.in_order()
+        results(ledger)
 
 
 def test_jobs_of_a_dead_worker_go_to_others_and_the_blamed_one_alone() -> None:
@@ -99,7 +103,7 @@ def test_a_job_that_kills_three_workers_is_an_error() -> None:
         ledger.bury(name)
     assert ledger.num_open == 0
     with pytest.raises(WorkError) as caught:
-        ledger.in_order()
+        results(ledger)
     assert str(caught.value) == (
         "job 1 of 2: its worker process was killed 3 times, by hand or for want of memory; finished runs are kept: "
         "start the same command again, with fewer --workers if memory is short."
