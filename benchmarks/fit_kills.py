@@ -25,8 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from disturbed import fit_job
+from disturbed.child import Ended, moments
 from disturbed.faults import Fault
-from disturbed.fit_job import Ended, Job
+from disturbed.fit_job import Job
 
 LATEST = 1 / 6
 """Of an undisturbed search, when a kill comes at the latest: so each search is killed about ten times."""
@@ -45,7 +46,7 @@ class Tally:
 def disturbance(reference: Ended, draw: random.Random) -> dict:
     """Arguments of fit_job.fit for the next kill."""
     if draw.random() < 0.5:
-        return {"kill_after": draw.uniform(0, LATEST * reference.seconds), "alone": draw.random() < 0.5}
+        return {"kills": moments(draw, LATEST * reference.seconds, 0)}
     return {"fault": Fault("kill", draw.randint(1, max(1, round(LATEST * reference.calls))))}
 
 

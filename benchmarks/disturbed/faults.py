@@ -14,15 +14,18 @@ DISK_FAULTS = ("full", "full_after_half", "broken_once", "short_writes")
 
 @dataclass(frozen=True)
 class Fault:
-    """at: number of the call, from 1, counted over all processes of the job. kind:
+    """at: number of the call, from 1, counted over all processes of the job. where: what the path of a call must
+    hold to be counted. kind:
 
     kill: the whole process group dies there, with half of the bytes written, or before or after the call.
+    kill_one: only the process that makes the call, which is one of several workers or the one they work for.
     full: ENOSPC from there on. full_after_half: half of the bytes are written first. broken_once: EIO, once.
     short_writes: from there on every write takes half of what it is given, which is no error.
     """
 
     kind: str
     at: int
+    where: str = ""
 
 
 class Counter:
@@ -54,19 +57,22 @@ def install(folder: Path, fault: Fault | None, counter: Counter) -> None:
     inside = f"{folder.resolve()}/"
     real_write = os.write
 
-    def watched(call: Callable, is_inside: Callable[[Any], bool], full: bool) -> Callable:
+    def watched(call: Callable, path_of: Callable[[Any], str], full: bool) -> Callable:
         def wrapper(first: Any, *rest: Any, **named: Any) -> Any:
-            if not is_inside(first):
+            path = path_of(first)
+            if not f"{path}/".startswith(inside) or (fault is not None and fault.where not in path):
                 return call(first, *rest, **named)
             number = counter.next()
             if fault is None or number < fault.at:
                 return call(first, *rest, **named)
-            if fault.kind == "kill":
+            if fault.kind == "kill_one" and number > fault.at:
+                return call(first, *rest, **named)
+            if fault.kind in ("kill", "kill_one"):
                 if call is real_write:
                     call(first, rest[0][: len(rest[0]) // 2])
                 elif number % 2:
                     call(first, *rest, **named)
-                os.killpg(0, signal.SIGKILL)
+                os.killpg(0, signal.SIGKILL) if fault.kind == "kill" else os.kill(os.getpid(), signal.SIGKILL)
             return strike(fault, number, call, (first, *rest), named, full)
 
         return wrapper
@@ -81,13 +87,13 @@ def install(folder: Path, fault: Fault | None, counter: Counter) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return call(*given, **named)
 
-    def handle_inside(handle: int) -> bool:
-        return f"{os.readlink(f'/proc/self/fd/{handle}')}/".startswith(inside)
+    def path_of_handle(handle: int) -> str:
+        return os.readlink(f"/proc/self/fd/{handle}")
 
-    def path_inside(path: Any) -> bool:
-        return str(Path(path).absolute()).startswith(inside)
+    def path_of_name(path: Any) -> str:
+        return str(Path(path).absolute())
 
-    os.write = watched(real_write, handle_inside, full=True)
-    os.fsync = watched(os.fsync, handle_inside, full=True)
-    os.replace = watched(os.replace, path_inside, full=True)
-    os.unlink = watched(os.unlink, path_inside, full=False)
+    os.write = watched(real_write, path_of_handle, full=True)
+    os.fsync = watched(os.fsync, path_of_handle, full=True)
+    os.replace = watched(os.replace, path_of_name, full=True)
+    os.unlink = watched(os.unlink, path_of_name, full=False)

@@ -1,15 +1,9 @@
 """`prunelle fit` as a child of this process, which has torch imported already, and what must hold of its folder."""
 
-import contextlib
 import gc
 import json
 import os
-import select
-import signal
-import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +16,8 @@ from prunelle.fit import delivery, fitting
 from prunelle.fit.folder import Folder
 from prunelle.ship.shipped import open_shipped
 
-from .faults import Counter, Fault, install
+from .child import Ended, Kill, in_child
+from .faults import Fault
 
 SIZE, TIME = ["--max-kb", "10"], ["--max-ms", "0.02"]
 DENSE = ["--data", "digits", "--set", "lr=0.002", "--set", "batch_size=64", "--set", "optimizer=adam"]
@@ -30,16 +25,6 @@ QUICK = {"min_seconds": 0.02, "min_samples": 30}
 QUICK_WORDS = ["--minutes", "0.0001", "--runtimes", "native,packed"]
 """The least that a search does, in files that are opened at once; with no limit of time, which a moment's timing on a
 busy machine would decide."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """code: exit code, negative = the signal. said: what it printed or sent back. calls: that changed the folder."""
-
-    code: int
-    said: str
-    seconds: float
-    calls: int
 
 
 @dataclass(frozen=True)
@@ -70,38 +55,6 @@ def warm_up() -> None:
     gc.freeze()
 
 
-def in_child(
-    work: Callable[[], int], out: Path, fault: Fault | None = None, kill_after: float | None = None, alone: bool = True
-) -> Ended:
-    """Do `work` in a process group of its own, or SIGKILL it after so many seconds: the process alone or its group."""
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as said, contextlib.closing(Counter()) as counter:
-        if not (child := os.fork()):
-            become(work, out, fault, counter, said.fileno())
-        watch = os.pidfd_open(child)
-        ready, _, _ = select.select([watch], [], [], kill_after)
-        if not ready:
-            os.kill(child, signal.SIGKILL) if alone else os.killpg(child, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        os.close(watch)
-        said.seek(0)
-        return Ended(code, said.read().decode(), time.monotonic() - start, counter.so_far)
-
-
-def become(work: Callable[[], int], out: Path, fault: Fault | None, counter: Counter, said: int) -> None:
-    os.setsid()
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    code = 70
-    try:
-        install(out, fault, counter)
-        code = work()
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(code)
-
-
 def train(folder: Path, epochs: int = 40) -> None:
     """The dense LeNet-300-100 of `prunelle quickstart`, with seed 0."""
     words = ["train", "lenet_300_100", *DENSE, "--epochs", str(epochs), "--threads", "1", "--out", str(folder)]
@@ -110,7 +63,7 @@ def train(folder: Path, epochs: int = 40) -> None:
         raise SystemExit(f"the dense network could not be trained: {ended.said[-500:]}")
 
 
-def fit(job: Job, out: Path, **disturbed: Any) -> Ended:
+def fit(job: Job, out: Path, fault: Fault | None = None, kills: Sequence[Kill] = ()) -> Ended:
     """The search, from its start or from where it stood."""
 
     def work() -> int:
@@ -120,7 +73,7 @@ def fit(job: Job, out: Path, **disturbed: Any) -> Ended:
             fitting.reference_word = lambda: "eager"  # an export to ONNX takes seconds
         return answer(job.words(out))
 
-    return in_child(work, out, **disturbed)
+    return in_child(work, out, fault, kills)
 
 
 def rows(out: Path) -> dict[str, tuple[int, bytes]]:
