@@ -14,6 +14,8 @@ EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("openvino", "nncf"),
     "compiler": ("ziglang",),
+    "ray": ("ray",),
+    "spark": ("pyspark",),
 }
 
 
