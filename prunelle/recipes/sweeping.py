@@ -30,6 +30,7 @@ from prunelle.recipes.settings import Cell, Recipe
 from prunelle.recipes.words import SCOPES, SCORES, train_settings
 from prunelle.runs import held
 from prunelle.tickets.arrangement import choose
+from prunelle.tickets.finished import tidy
 from prunelle.tickets.grid import Grid
 from prunelle.tickets.lottery import MODEL, Lottery, Place, folder_of
 from prunelle.tickets.plan import Costs, plan_of
@@ -86,6 +87,7 @@ def run_sweep(recipe: TicketRecipe, asked: Asked, watch: Callable[[str, float], 
     make_folder(asked.out)
     with held(asked.out / ".lock"):
         remove_leftovers(asked.out)
+        tidy(asked.place)
         claim(recipe, lottery, asked)
         whole = not (asked.out / "runs").exists()
         begun = monotonic()

@@ -59,3 +59,9 @@ def card_of(lottery: Lottery, member: Member, place: Place) -> dict[str, Any] | 
     Raises CorruptFileError.
     """
     return run_of(lottery, member, place).card() if is_done(lottery, member, place) else None
+
+
+def tidy(place: Place) -> None:
+    """Remove the checkpoints that kills between a card and the end of `finish` have left. Raises DiskError."""
+    for card in place.out.glob("runs/*/card.json"):
+        remove(card.parent / f"{STAGE}.checkpoint")
