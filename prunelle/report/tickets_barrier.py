@@ -63,8 +63,8 @@ def figures(value: Spread) -> str:
     >>> figures(Spread(0.02, 0.01, 0.03, 3)), figures(Spread(0.02, 0.02, 0.02, 1))
     ('2.00, 1.00 to 3.00', '2.00')
     """
-    middle = f"{100 * value.median:.2f}"
-    return middle if value.num < 2 else f"{middle}, {100 * value.low:.2f} to {100 * value.high:.2f}"
+    middle, low, high = (f"{100 * one:.2f}" for one in (value.median, value.low, value.high))
+    return middle if low == high else f"{middle}, {low} to {high}"
 
 
 def barrier_table(found: Sequence[Barrier], rewinds: Mapping[int, float | None]) -> str:

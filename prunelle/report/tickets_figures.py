@@ -11,7 +11,6 @@ from prunelle.report.speed import section
 from prunelle.report.tickets_picture import (
     LOOKS,
     Scene,
-    below_edge,
     control_lines,
     controls_picture,
     score_axis,
@@ -56,12 +55,11 @@ def hint(scene: Scene) -> str:
 
 def below(scene: Scene) -> str:
     """What is not to be seen in a picture, '' where all is."""
-    number = below_edge(scene)
-    if not number:
+    y = score_axis(scene)
+    if all(100 * one["test_top1"] >= y.low for one in scene.shown):
         return ""
-    edge = f"{score_axis(scene).low:.2f}{' %' if scene.metric == TOP1 else ''}"
-    words = f"{number} mark{' lies' if number == 1 else 's lie'} below {edge} and stand{'s' if number == 1 else ''}"
-    return f'<p class="below">{words} as ▾ at the foot.</p>'
+    edge = f"{y.low:.2f}{' %' if scene.metric == TOP1 else ''}"
+    return f'<p class="below">Marks below {edge} stand as ▾ at the foot.</p>'
 
 
 def tickets_figure(scene: Scene) -> str:
@@ -72,7 +70,7 @@ def tickets_figure(scene: Scene) -> str:
         if rewind in found
     ]
     chosen = fieldset("Rewound to", boxes) if boxes else ""
-    inside = f"{chosen}{tickets_picture(scene)}{below(scene)}"
+    inside = f"{tickets_picture(scene)}{chosen}{below(scene)}"
     return f"<figure><figcaption>Tickets, by rewinding point</figcaption>{inside}</figure>"
 
 
@@ -92,7 +90,7 @@ def controls_figure(scene: Scene) -> str:
         choice = fieldset("Rewound to", buttons)
     shown = fieldset("Show", boxes)
     title = "Tickets and controls of one rewinding point" if len(points) > 1 else "Tickets and controls"
-    inside = f"{choice}{shown}{controls_picture(scene)}{below(scene)}"
+    inside = f"{controls_picture(scene)}{choice}{shown}{below(scene)}"
     return f"<figure><figcaption>{title}</figcaption>{inside}</figure>"
 
 

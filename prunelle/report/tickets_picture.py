@@ -197,9 +197,3 @@ def labels(scene: Scene, crown: Row | None) -> str:
     ends = (LEFT + 6, WIDTH - RIGHT - len(words) * GLYPH)
     parts.append(sheet.write(words, [(px, line + dy) for dy in (-7, 17, -22, 34) for px in ends], ""))
     return "".join(parts)
-
-
-def below_edge(scene: Scene) -> int:
-    """How many points lie below the picture."""
-    low = score_axis(scene).low
-    return sum(100 * one["test_top1"] < low for one in scene.shown)

@@ -28,7 +28,8 @@ def gain_kind(point: Row, within: float) -> str:
     """
     if point["num_seeds"] < 2:
         return "open"
-    return "match" if point["gain_low"] >= -within else "miss" if point["gain_high"] < -within else "open"
+    limit = -within - 1e-9
+    return "match" if point["gain_low"] >= limit else "miss" if point["gain_high"] < limit else "open"
 
 
 def gain_table(variant: str, scene: Scene, within: float) -> str:

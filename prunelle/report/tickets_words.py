@@ -175,7 +175,7 @@ def against(held: Sequence[Held], metric: str = TOP1) -> list[str]:
             found.append(f"It is ahead of {leads([one], metric)}, but the ranges of the seeds overlap.")
         else:
             size = "equal to" if one.lead == 0 else f"{-100 * one.lead:.2f} points below"
-            found.append(f"It is {size} {name} ({band(one.other, metric)}).")
+            found.append(f"It is {size} {name}, {band(one.other, metric)}.")
     if early := [one for one in held if one.ended_early]:
         told = listed([f"{one.ended_early} of {NAMES[one.control]}" for one in early])
         found.append(f"Some of these controls were ended early ({told}) and might have come closer.")

@@ -25,7 +25,7 @@ from prunelle.report.fitted_picture import (
 from prunelle.report.fitted_words import Limit, limits_of, reason, verdict
 
 EVIL = "<script>x</script>&\"'"
-VOID = {"meta", "link"}
+VOID = {"meta", "link", "br", "input"}
 
 
 def row(name: str, top1: float, ms: float, size: int, techniques: tuple[str, ...] = (), **more) -> dict:

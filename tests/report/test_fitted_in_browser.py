@@ -17,7 +17,8 @@ OVERLAPS = """
 const found = [];
 for (const picture of document.querySelectorAll(".picture")) {
   const frame = picture.getBoundingClientRect();
-  const words = [...picture.querySelectorAll("text")].map(word => [word.textContent, word.getBoundingClientRect()]);
+  const shown = [...picture.querySelectorAll("text")].filter(word => word.getBoundingClientRect().width > 0);
+  const words = shown.map(word => [word.textContent, word.getBoundingClientRect()]);
   words.forEach(([told, a], index) => {
     if (a.left < frame.left - 1 || a.right > frame.right + 1 || a.top < frame.top - 1 || a.bottom > frame.bottom + 1)
       found.push(told + " leaves the picture");
