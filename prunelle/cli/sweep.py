@@ -10,7 +10,7 @@ import typer
 from prunelle.cli import options as o
 from prunelle.cli.plan import tell_plan
 from prunelle.cli.show import command_line, print_json, print_table, progress
-from prunelle.engines.local import num_cores
+from prunelle.engines.local import check_workers, num_cores
 from prunelle.errors import SettingError
 from prunelle.recipes.check import check_device_word, check_model_word, check_out, shape_of
 from prunelle.recipes.complaint import meant
@@ -70,6 +70,7 @@ def search(
     """Carry a search out and tell it. All that can be refused is refused before data is read."""
     check_search(recipe, data_dir, trust, engine, device)
     check_out(out, "sweep.json")
+    num_workers = workers_for(workers, device, engine)
 
     # torch takes seconds to import; typos are answered before.
     from prunelle.recipes.sweep_told import HEADERS, summary, table, write_files
@@ -77,7 +78,7 @@ def search(
     from prunelle.train.ddp import check_device
 
     check_device(device)
-    asked = Asked(out, workers_for(workers, device), engine, None, data_dir, device, trust, command=command_line())
+    asked = Asked(out, num_workers, engine, None, data_dir, device, trust, command=command_line())
     with progress() as watch:
         if dry_run:
             watch("trial", 0.0)
@@ -87,7 +88,7 @@ def search(
     if dry_run:
         tell_plan(planned, as_json)
         return
-    files = write_files(found, asked)
+    files = write_files(recipe, found, asked)
     if as_json:
         print_json({"summary": summary(found), "points": found.points, "plan": found.plan, "files": files})
         return
@@ -113,12 +114,16 @@ def check_search(recipe: TicketRecipe, data_dir: str | None, trust: bool, engine
     shape_of(recipe.data, recipe.input_shape)
 
 
-def workers_for(workers: int | None, device: str) -> int:
-    """As many as told, else a process a core; one on a GPU. Raises SettingError."""
+def workers_for(workers: int | None, device: str, engine: str) -> int:
+    """As many as told, else a process a core; one on a GPU. Raises SettingError for more than `engine` can have."""
     if device != "cpu":
         if workers not in (None, 1):
             raise SettingError(
                 f"--workers {workers}: on {device} one process trains many members at once; leave it out."
             )
         return 1
-    return num_cores() if workers is None else workers
+    if workers is None:
+        return num_cores()
+    if engine == "local":
+        check_workers(workers)
+    return workers

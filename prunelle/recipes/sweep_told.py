@@ -6,19 +6,79 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from prunelle.measure.environment import environment
 from prunelle.recipes.experiment import shipped_files
+from prunelle.recipes.lottery import TicketRecipe
 from prunelle.recipes.sweeping import Asked, Found
 from prunelle.report.rows import write_csv, write_json
-from prunelle.tickets.results import retired
+from prunelle.report.tickets import TicketReport, write_tickets_page
+from prunelle.tickets.results import MATCHES, retired
 
+COLUMNS = (
+    *("run", "variant", "kept", "rewind", "rewind_epoch", "seed", "status"),
+    *("val_top1", "val_loss", "test_top1", "dense_val_top1", "dense_test_top1", "barrier"),
+    *("nnz", "prunable", "updates", "seconds", "how"),
+)
+"""Of rows.csv and rows.json."""
+NAMES = {
+    "random": "random mask",
+    "shuffled": "shuffled mask",
+    "reinit": "fresh weights",
+    "lr": "lr rewound",
+    "finetune": "fine-tuned",
+}
+"""Variants whose words are short for something else."""
+NOTES = (
+    "Test accuracy was read once a training; the winner was chosen on the validation split.",
+    "Fresh weights (reinit) are trained for all epochs; what is rewound, from its point to the end.",
+)
 HEADERS = ("variant", "kept", "rewind (epochs)", "seeds", "test top-1, median", "range", "against dense, 95 %")
 
 
-def write_files(found: Found, asked: Asked) -> list[dict[str, Any]]:
-    """rows.csv and rows.json in OUT. Returns files worth looking at as {path, bytes, what}. Raises DiskError."""
+def write_files(recipe: TicketRecipe, found: Found, asked: Asked) -> list[dict[str, Any]]:
+    """rows.csv, rows.json and report.html in OUT. Returns files worth looking at as {path, bytes, what}.
+
+    Raises DiskError.
+    """
     write_csv(found.rows, asked.out / "rows.csv")
     write_json(found.rows, asked.out / "rows.json")
-    return [told(asked.out / "rows.csv", "a line a training"), *map(dict, shipped_files(asked.out))]
+    files = [told(asked.out / "rows.csv", "a line a training"), *map(dict, shipped_files(asked.out))]
+    page = write_tickets_page(page_of(recipe, found, asked, files), asked.out / "report.html")
+    return [told(page, "report"), *files]
+
+
+def page_of(recipe: TicketRecipe, found: Found, asked: Asked, files: list[dict[str, Any]]) -> TicketReport:
+    """What the page shows."""
+    winner = None
+    if found.best is not None:
+        own = found.swept.cards[found.best.member]["found"]
+        winner = {key: own[key] for key in ("seed", "kept", "rewind", "variant", "test_top1")}
+        winner |= {"matches": found.best.matches, "path": str(asked.out)}
+    return TicketReport(
+        title=recipe.name,
+        command=asked.command,
+        summary=searched(recipe),
+        points=found.points,
+        rows=found.rows,
+        dense=next(point for point in found.points if point["variant"] == "dense"),
+        winner=winner,
+        retired=retired(found.swept),
+        plan=found.plan,
+        arrangement=found.swept.arrangement.to_json(),
+        notes=NOTES,
+        files=files,
+        environment=environment(),
+        within=MATCHES,
+    )
+
+
+def searched(recipe: TicketRecipe) -> list[str]:
+    """What was searched, in sentences."""
+    chosen = "each from the ticket before it" if recipe.iterative else "all from the dense network"
+    return [
+        f"{recipe.model} on {recipe.data}: {len(recipe.kept)} masks, {chosen}, x {len(recipe.rewinds)} rewinding "
+        f"points x {len(recipe.seeds)} seeds; {recipe.training.epochs} epochs a dense training."
+    ]
 
 
 def told(path: Path, what: str) -> dict[str, Any]:
@@ -32,9 +92,7 @@ def summary(found: Found) -> list[str]:
     if saved["members"]:
         cost = saved["accuracy_cost"]
         audit = (
-            ""
-            if cost is None
-            else f"; {saved['audited']} that went on all the same changed by {100 * cost:+.2f} points"
+            "" if cost is None else f"; {saved['audited']} that went on all the same changed by {signed(cost)} points"
         )
         said.append(
             f"{saved['members']} trainings ended early, which saved {saved['updates_saved']:,} of "
@@ -51,6 +109,9 @@ def summary(found: Found) -> list[str]:
     return said
 
 
+WENT_ON = {"ticket": "rewound to", "lr": "its learning rate rewound to", "finetune": "fine-tuned from"}
+
+
 def winner_sentence(found: Found) -> str:
     """Which ticket won, how small it is, and how it stands against the dense networks."""
     if found.best is None:
@@ -60,7 +121,7 @@ def winner_sentence(found: Found) -> str:
     dense = [card["found"]["test_top1"] for m, card in found.swept.cards.items() if m.variant == "dense"]
     verdict = "matches" if found.best.matches else "is the best, but does not match"
     return (
-        f"the {member.variant} with {100 * member.kept:.1f} % of the weights, rewound to update {member.rewind} "
+        f"the ticket with {100 * member.kept:.1f} % of the weights, {WENT_ON[member.variant]} update {member.rewind} "
         f"(seed {member.seed}), {verdict} the dense networks on val: {100 * own['test_top1']:.2f} % on test, "
         f"dense {100 * median(dense):.2f} %."
     )
@@ -72,18 +133,25 @@ def table(found: Found) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = []
     for point in found.points:
         low, high = point["test_top1_low"], point["test_top1_high"]
-        spread = (
-            "" if point["num_seeds"] == 1 else f" ({100 * point['gain_low']:+.2f} to {100 * point['gain_high']:+.2f})"
-        )
+        spread = "" if point["num_seeds"] == 1 else f" ({signed(point['gain_low'])} to {signed(point['gain_high'])})"
         lines.append(
             (
-                point["variant"],
+                NAMES.get(point["variant"], point["variant"]),
                 f"{100 * point['kept']:.1f} %",
                 f"{point['rewind'] / per_epoch:g}",
                 str(point["num_seeds"]),
                 f"{100 * point['test_top1']:.2f} %",
                 f"{100 * low:.2f} to {100 * high:.2f}",
-                f"{100 * point['gain']:+.2f}{spread}",
+                f"{signed(point['gain'])}{spread}",
             )
         )
     return lines
+
+
+def signed(fraction: float) -> str:
+    """A difference in points.
+
+    >>> signed(0.0123), signed(-0.00001)
+    ('+1.23', '+0.00')
+    """
+    return f"{round(100 * fraction, 2) + 0.0:+.2f}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import cycle
+from dataclasses import dataclass, replace
+from itertools import count, cycle
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -15,9 +15,13 @@ import torch
 from prunelle.data.task import Task
 from prunelle.measure.accuracy import evaluate
 from prunelle.measure.params import prunable
-from prunelle.models.save import save
+from prunelle.models.save import load, save
 from prunelle.tickets.controls import random_mask
-from prunelle.tickets.lottery import Lottery, Place
+from prunelle.tickets.finished import finish
+from prunelle.tickets.grid import Member
+from prunelle.tickets.live import Live
+from prunelle.tickets.lottery import Lottery, Place, run_of
+from prunelle.tickets.rewind import load_point, mask_of, save_point
 from prunelle.tickets.trainer import Start
 from prunelle.tickets.work import How, trainer_of
 
@@ -73,16 +77,30 @@ def seconds_a_call(call: Callable[[], object]) -> float:
 
 
 def looks(job: Trial, task: Task) -> tuple[float, float]:
-    """Seconds that a validation takes, and those of what follows a member's last epoch: two evaluations and saving."""
-    model = job.lottery.open(task, 0).model.to(job.place.device)
+    """Seconds of what a member does after each epoch: a validation and its row; and of what it does once: its run,
+    weights and mask to begin with, two evaluations, saving and the card at its end."""
+    lottery, out = job.lottery, job.place.out
+    with tempfile.TemporaryDirectory(dir=out if out.is_dir() else None) as folder:
+        place = replace(job.place, out=Path(folder))
+        opened = lottery.open(task, 0)
+        model = opened.model.to(place.device)
+        save(opened.model, Path(folder) / "parent", builder=opened.builder, cuts=opened.cuts)
+        members = (Member(number, 0.5, 0, "ticket") for number in count())
+        first = run_of(lottery, next(members), place)
+        save_point(first, 0, model.state_dict(), {})
 
-    def look() -> None:
-        evaluate(model, task.val, task.loss, task.metric)
+        def look() -> None:
+            found = evaluate(model, task.val, task.loss, task.metric)
+            first.record({"stage": "trial", "epoch": 1, "val_top1": found.top1})
 
-    def last() -> None:
-        look()
-        evaluate(model, task.test, task.loss, task.metric)
-        with tempfile.TemporaryDirectory() as folder:
-            save(model, Path(folder))
+        def once() -> None:
+            member = next(members)
+            run = run_of(lottery, member, place)
+            with run.locked():
+                ancestor = load(Path(folder) / "parent", trust=lottery.trust).to(place.device)
+                kept = mask_of(lottery, member, ancestor, task)
+                tensors, _ = load_point(first, 0)
+                model.load_state_dict(tensors)
+                finish(Live(member, run, Start(tensors, kept), 0), model, lottery, task)
 
-    return seconds_a_call(look), seconds_a_call(last)
+        return seconds_a_call(look), seconds_a_call(once)
