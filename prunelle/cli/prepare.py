@@ -33,8 +33,9 @@ def prepare(
     dry_run: o.DryRun = False,
 ) -> None:
     """Resize a folder of images once, into checksummed shards that train faster; started again, it goes on."""
-    from prunelle.recipes.prepare import Asked, check, estimate
+    from prunelle.recipes.prepare import estimate
     from prunelle.recipes.prepare import prepare as make
+    from prunelle.recipes.preparing import Asked, check
 
     asked = Asked(src, dst, size, workers or num_cores(), engine, address, skip_damaged)
     check(asked)

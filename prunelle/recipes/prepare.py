@@ -5,23 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunelle.data.names import CLAIM, INDEX
-from prunelle.engines.local import check_workers
-from prunelle.errors import DataError, MissingExtraError, RunConflictError, SettingError
-from prunelle.files import make_folder, read_sealed_json, remove_leftovers, write_sealed_json
-from prunelle.recipes.check import check_out
-from prunelle.recipes.complaint import meant
+from prunelle.errors import CorruptFileError, DataError
+from prunelle.files import make_folder, remove_leftovers, write_sealed_json
+from prunelle.recipes.preparing import Asked, check_claim, check_decoder
 
 if TYPE_CHECKING:
     from prunelle.data.prepare import Plan
+    from prunelle.data.shards import Index
 
-ENGINES = ("local", "ray", "spark")
 MOST_NAMED = 5
 PILOT_IMAGES = 64
 READERS = 4
@@ -30,55 +26,12 @@ Watch = Callable[[str, float], None]
 """(what is done, share of it in [0, 1])"""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is prepared, where and by whom. size: side of the images. address: of a Ray cluster or a Spark master."""
-
-    source: Path
-    out: Path
-    size: int
-    workers: int
-    engine: str = "local"
-    address: str | None = None
-    skip_damaged: bool = False
-
-
-def check(asked: Asked) -> None:
-    """Refuse what cannot work before any image is looked for. No torch.
-
-    Raises SettingError, DataError, RunConflictError, MissingExtraError.
-    """
-    if asked.engine not in ENGINES:
-        raise SettingError(
-            f"--engine {asked.engine!r}: must be one of {', '.join(ENGINES)}{meant(asked.engine, ENGINES)}."
-        )
-    if asked.engine == "local" and asked.address is not None:
-        raise SettingError(f"--address {asked.address}: is of --engine ray and spark; leave it out.")
-    if not 1 <= asked.size <= 4096:
-        raise SettingError(f"--size is {asked.size}, must lie in 1..4096 pixels.")
-    if asked.address is None:
-        check_workers(asked.workers)
-    needed = {"ray": "ray", "spark": "pyspark"}.get(asked.engine)
-    if needed and find_spec(needed) is None:
-        raise MissingExtraError(
-            f"--engine {asked.engine}: {needed} is not installed; pip install 'prunelle[{asked.engine}]'."
-        )
-    if not asked.source.is_dir():
-        raise DataError(
-            f"SRC {asked.source}: is no folder; give one with a folder a class, or train/ and val/ of those."
-        )
-    if asked.out.resolve().is_relative_to(asked.source.resolve()):
-        raise RunConflictError(f"DST {asked.out}: lies in SRC, where its shards would pass for images; choose another.")
-    check_out(asked.out, CLAIM, "DST")
-
-
 def prepare(asked: Asked, watch: Watch) -> dict[str, Any]:
     """Make the shards that are missing or damaged and, last, the index. A finished folder is only checked.
 
     Returns {"images", "shards", "made", "bytes", "seconds", "skipped", "size", "classes"}: shards in all and made now,
     bytes of the shards, images left out. Raises what `check` and the engine raise; DataError for damaged images.
     """
-    from prunelle.data.shards import read_index
     from prunelle.runs import held
 
     begun = time.monotonic()
@@ -87,7 +40,7 @@ def prepare(asked: Asked, watch: Watch) -> dict[str, Any]:
     with held(asked.out / "lock"):
         remove_leftovers(asked.out)
         take(asked.out, plan)
-        before = read_index(asked.out) if (asked.out / INDEX).exists() else None
+        before = index_before(asked.out)
         found, num_made = shards(asked, plan, watch)
         index = index_for(asked, plan, found)
         if before is None:
@@ -145,18 +98,14 @@ def take(out: Path, plan: Plan) -> None:
         write_sealed_json(out / CLAIM, plan.claim())
 
 
-def check_claim(out: Path, plan: Plan) -> None:
-    """Raises RunConflictError where the folder is of other images or another size."""
-    said, asked = read_sealed_json(out / CLAIM), plan.claim()
-    if said.get("size") != asked["size"]:
-        raise RunConflictError(
-            f"DST {out}: holds images of size {said.get('size')}, not {plan.size}; choose another folder."
-        )
-    if {**said, "decoder": asked["decoder"]} != asked:
-        raise RunConflictError(
-            f"DST {out}: was prepared from other images than {plan.root} holds now ({said.get('num_images')} there, "
-            f"{plan.num_images} here); choose another folder."
-        )
+def index_before(out: Path) -> Index | None:
+    """The index that stands, None where there is none or a damaged one: the shards tell all that it does."""
+    from prunelle.data.shards import read_index
+
+    try:
+        return read_index(out)
+    except CorruptFileError:
+        return None
 
 
 def shards(asked: Asked, plan: Plan, watch: Watch) -> tuple[list[dict], int]:
@@ -186,15 +135,6 @@ def shards(asked: Asked, plan: Plan, watch: Watch) -> tuple[list[dict], int]:
     return [one for one in found if one is not None], len(missing)
 
 
-def check_decoder(out: Path, plan: Plan) -> None:
-    """Raises RunConflictError where the shards that stand were decoded by other libraries."""
-    before, now = read_sealed_json(out / CLAIM).get("decoder"), plan.claim()["decoder"]
-    if before != now:
-        raise RunConflictError(
-            f"DST {out}: was begun with {before}, here is {now}, and pixels may differ; choose another folder."
-        )
-
-
 def engine_of(asked: Asked) -> tuple[Callable, dict[str, Any]]:
     """run_jobs of the engine, and what it is told besides. Raises MissingExtraError."""
     if asked.engine == "local":
@@ -210,7 +150,7 @@ def engine_of(asked: Asked) -> tuple[Callable, dict[str, Any]]:
     return on_spark, {"address": asked.address}
 
 
-def index_for(asked: Asked, plan: Plan, found: list[dict]) -> Any:
+def index_for(asked: Asked, plan: Plan, found: list[dict]) -> Index:
     """The index. Raises DataError where images were damaged and nobody asked to leave them out."""
     from prunelle.data.prepare import index_of
 

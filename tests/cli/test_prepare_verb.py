@@ -18,8 +18,9 @@ from prunelle.data import shards
 from prunelle.data.load import load_task
 from prunelle.data.names import INDEX
 from prunelle.data.shards import read_index, shard_name
+from prunelle.engines import spark
 from prunelle.files import read_sealed_json, write_sealed_json
-from prunelle.recipes import prepare
+from prunelle.recipes import prepare, preparing
 
 Capture = pytest.CaptureFixture[str]
 
@@ -100,6 +101,9 @@ def test_a_damaged_shard_is_made_again(src: Path, few: None, capsys: Capture) ->
     path.write_bytes(before[path.name][:-1] + b"x")
     (dst / shard_name("val", 0)).unlink()
     assert done(f"{src} {dst} --size 8", capsys)["made"] == 2
+    assert contents(dst) == before
+    (dst / INDEX).write_bytes(before[INDEX][:-9])
+    assert done(f"{src} {dst} --size 8", capsys)["made"] == 0
     assert contents(dst) == before
 
 
@@ -259,13 +263,13 @@ def test_what_is_said(line: str, tmp_path: Path, capsys: Capture, monkeypatch: p
     assert sorted(os.listdir(tmp_path)) == ["src", "strange"]
 
 
-@pytest.mark.parametrize(("engine", "module"), [("ray", "ray"), ("spark", "pyspark")])
+@pytest.mark.parametrize(("engine", "package"), [("ray", "ray"), ("spark", "pyspark")])
 def test_a_missing_extra_is_named_before_images_are_looked_for(
-    engine: str, module: str, src: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    engine: str, package: str, src: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = prepare.find_spec
-    monkeypatch.setattr(prepare, "find_spec", lambda name: None if name == module else found(name))
-    monkeypatch.setattr(prepare, "plan_of", None)
+    for module in (preparing, spark):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert refused(f"{src} {src.parent / 'made'} --size 8 --engine {engine} --workers 1", capsys) == (
-        f"--engine {engine}: {module} is not installed; pip install 'prunelle[{engine}]'."
+        f"--engine {engine}: {package} is not installed; pip install 'prunelle[{engine}]'."
     )
+    assert not (src.parent / "made").exists()
