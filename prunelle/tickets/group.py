@@ -17,7 +17,7 @@ from prunelle.measure.accuracy import evaluate
 from prunelle.seeds import derive, generator
 from prunelle.tickets.finished import finish
 from prunelle.tickets.live import STAGE, Live, progress_of
-from prunelle.tickets.lottery import Lottery, Place, lr_at, order_seed
+from prunelle.tickets.lottery import Lottery, Place, first_update, lr_at, order_seed
 from prunelle.tickets.retire import audited, verdict
 from prunelle.tickets.rewind import save_point
 from prunelle.tickets.trainer import Trainer
@@ -45,9 +45,9 @@ class Group:
         """To the end of all."""
         for epoch in range(self.step // self.per_epoch, self.lottery.settings.epochs):
             self.train_epoch_(trainer, epoch)
+            self.close_epoch_(trainer, epoch)
             if not self.lives:
                 return
-            self.close_epoch_(trainer, epoch)
         for live in list(self.lives):
             self.finish_(live)
 
@@ -120,7 +120,9 @@ class Group:
                 live.best_val, live.best = found.top1, tensors
             if epoch + 1 < settings.epochs:
                 self.judge_(live, epoch)
-            row = {"stage": STAGE, "step": self.step, "epoch": epoch + 1, "train_loss": live.loss_sum / self.per_epoch}
+            begun = max(epoch * self.per_epoch, first_update(live.member))
+            train_loss = live.loss_sum / (self.step - begun)
+            row = {"stage": STAGE, "step": self.step, "epoch": epoch + 1, "train_loss": train_loss}
             live.run.record(row | {"val_loss": found.loss, "val_top1": found.top1})
             live.loss_sum = 0.0
             live.seconds += time.monotonic() - started
@@ -136,7 +138,7 @@ class Group:
         epochs = len(live.history) + self.lottery.settings.epochs - epoch - 1
         reason = verdict(live.history, self.dense_val[live.member.seed], epochs, rule)
         if reason and audited(live.member.seed, repr(live.member), rule):
-            live.would_leave = live.would_leave or (reason, live.history[-1], epoch + 1)
+            live.would_leave = live.would_leave or (reason, live.best_val if live.best else live.history[-1], epoch + 1)
         else:
             live.left = reason
 
@@ -150,10 +152,8 @@ class Group:
         trainer.keep_(staying)
 
     def finish_(self, live: Live) -> None:
-        if not live.good:  # diverged in its first epoch
-            live.good = dict(live.start.tensors)
-        tensors = live.best if live.best and not live.left else live.good
-        self.model.load_state_dict(tensors)
+        """What ends early is as good as it has been, like every early stop."""
+        self.model.load_state_dict(live.best or live.good)
         finish(live, self.model, self.lottery, self.task)
 
     def keep_points_(self, trainer: Trainer) -> None:

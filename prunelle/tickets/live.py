@@ -18,9 +18,9 @@ STAGE = "train"
 @dataclass
 class Live:
     """A member in training. step: updates done, counted as in the dense run. history: val accuracy after each of its
-    epochs. best: weights that may be chosen. good: those of the last epoch's end. left: why it was ended early.
-    would_leave: (reason, val accuracy) when it stays only because it is audited. seconds: of work on it.
-    how: in which way it is trained."""
+    epochs. best: weights that may be chosen. good: those of the last epoch's end, in the first one of its beginning.
+    left: why it was ended early. would_leave: (reason, val accuracy of what it would have left, epoch) when it stays
+    only because it is audited. seconds: of work on it. how: in which way it is trained."""
 
     member: Member
     run: Run

@@ -8,10 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from prunelle.data.task import Task
 from prunelle.errors import BusyError
+from prunelle.prune.masks import zero_
 from prunelle.runs import Run
 from prunelle.tickets.finished import card_of
 from prunelle.tickets.fused import FusedTrainer
@@ -79,9 +80,17 @@ def locked_soon(run: Run) -> Iterator[None]:
 
 
 def begin(job: Job, member: Member, run: Run, task: Task) -> Live:
-    live = Live(member, run, start_of(job.lottery, member, task, job.place), first_update(member), how=job.how)
+    start = start_of(job.lottery, member, task, job.place)
+    live = Live(member, run, start, first_update(member), good=masked(start), how=job.how)
     resume_(live, job.lottery.steps_per_epoch(task))
     return live
+
+
+def masked(start: Start) -> dict[str, Tensor]:
+    """Copies of a start's tensors, +0 where not kept."""
+    found = {name: t.clone() for name, t in start.tensors.items()}
+    zero_(found, start.kept)
+    return found
 
 
 def train_together(job: Job, lives: list[Live], task: Task) -> None:
