@@ -38,8 +38,8 @@ class Rate:
 @dataclass(frozen=True)
 class Arrangement:
     """whole: the way of training for members that keep many weights. sparse_below: those that keep a smaller share are
-    trained sparse. workers: processes of one thread. rates: of the trial. look_seconds, finish_seconds: of a member's
-    validation, and of what comes after its last epoch."""
+    trained sparse. workers: processes of one thread. rates: of the trial. look_seconds, finish_seconds: of what a member
+    does after each epoch, and of what it does once, see `trials.looks`."""
 
     whole: How
     sparse_below: float
@@ -52,11 +52,15 @@ class Arrangement:
         return "sparse" if member.kept < self.sparse_below else self.whole
 
     def seconds(self, how: How, kept: float, together: int) -> float:
-        """Of one update of one member."""
-        points = sorted((r.kept, r.seconds) for r in self.rates if (r.how, r.together) == (how, together))
-        if not points:
+        """Of one update of one member. Between the numbers of processes that were tried it rises in a straight line."""
+        tried = sorted({r.together for r in self.rates if r.how == how})
+        if not tried or not tried[0] <= together <= tried[-1]:
             raise SettingError(f"arrangement: {how} with {together} at once was not tried.")
-        return max(line(points, kept), 1e-9)
+        points = [
+            (float(n), line(sorted((r.kept, r.seconds) for r in self.rates if (r.how, r.together) == (how, n)), kept))
+            for n in tried
+        ]
+        return max(line(points, together), 1e-9)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,7 +7,7 @@ OUT/runs/ID/              a folder a member
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -51,6 +51,7 @@ def sweep(lottery: Lottery, task: Task, place: Place, engine: Engine, watch: Wat
     started = monotonic()
     seconds: dict[str, float] = {}
     arranged = arrangement_of(lottery, task, place, engine, watch, told)
+    here = replace(arranged, workers=engine.workers)
     seconds["trial"] = monotonic() - started
     cards: dict[Member, dict[str, Any]] = {}
     skipped: list[Member] = []
@@ -59,7 +60,7 @@ def sweep(lottery: Lottery, task: Task, place: Place, engine: Engine, watch: Wat
         fit = [member for member in wave if not hopeless(member, cards, skipped)]
         skipped += [member for member in wave if member not in set(fit)]
         missing = [member for member in fit if not is_done(lottery, member, place)]
-        jobs = jobs_of(lottery, place, missing, arranged)
+        jobs = jobs_of(lottery, place, missing, here)
         engine.run(work, jobs, lambda: watch(*standing(lottery, place, everyone)))
         cards |= {member: found for member in fit if (found := card_of(lottery, member, place)) is not None}
         if number == 0:
