@@ -10,7 +10,8 @@ from prunelle.recipes.settings import Count, Flag, Frozen, Number, ScopeWord, Sc
 
 Kept = Annotated[Number, Field(gt=0, lt=1)]
 Epochs = Annotated[Number, Field(ge=0, le=1_000_000)]
-NumMasks = Annotated[int, Field(strict=True, ge=1, le=100)]
+NumMasks = Annotated[int, Field(strict=True, ge=1, le=50)]
+"""Of `shares`: the 50th keeps 1 weight in 70,000."""
 NumPoints = Annotated[int, Field(strict=True, ge=1, le=20)]
 ControlWord = Literal["random", "shuffled", "reinit", "lr", "finetune", "twin"]
 ArrangementWord = Literal["auto", "plain", "fused", "sparse"]
@@ -70,6 +71,8 @@ class TicketRecipe(Frozen):
         told = self.training
         if told.patience is not None or told.target is not None:
             raise ValueError("training: patience and target are for single trainings; set retiring instead")
+        if told.precision == "fp16":
+            raise ValueError("training: precision is fp16, whose loss scaling tickets lack; take bf16 or fp32")
         if told.distill:
             raise ValueError(f"training: distill is {told.distill} and a ticket has no teacher; leave it out")
         return self
