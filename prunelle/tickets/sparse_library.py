@@ -25,8 +25,9 @@ class LayerC(ctypes.Structure):
     """`layer` of the C text."""
 
     _fields_ = fields(
-        first__input__column__place__output__rows=POINTER,
-        num_rows__chunks__outputs__weight__bias__activation=INT,
+        first__input__column__place__output__rows__reads=POINTER,
+        num_rows__num_reads__chunks__outputs__places__weight__bias__activation=INT,
+        width__high__wide__pool__pooled_high__pooled_wide__most=INT,
         slope=ctypes.c_float,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -19,16 +20,16 @@ much as two weights do. At 20 % kept they make a layer 1.4 times as fast."""
 
 @dataclass(frozen=True)
 class Lists:
-    """shape: (outputs, inputs). where: of each kept weight in its whole tensor, flat, in the order they stand. chunks:
-    how many the inputs are taken in. tables: the lists of `layer` in the C text by its names, int32."""
+    """shape: of the whole weight. where: of each kept weight in its whole tensor, flat, in the order they stand.
+    chunks: how many the inputs are taken in. tables: the lists of `layer` in the C text by its names, int32."""
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     where: Tensor
     chunks: int
     tables: dict[str, Tensor]
 
     def gather(self, whole: Tensor) -> Tensor:
-        """(outputs, inputs) -> the kept ones side by side, float32, a copy."""
+        """A whole tensor -> the kept ones side by side, float32, a copy."""
         return whole.detach().cpu().float().reshape(-1)[self.where.long()]
 
     def spread(self, kept: Tensor) -> Tensor:
@@ -38,10 +39,9 @@ class Lists:
         return whole
 
 
-def lists_of(mask: Tensor, alive: Tensor, columns: bool, vector_bytes: int) -> Lists:
-    """mask: (outputs, inputs) bool, on the CPU. alive: (outputs,) as of `alive_outputs`; those alone are listed as rows
-    and input by input. columns: whether the latter is wanted at all.
-    """
+def lists_of(mask: Tensor, alive: Tensor, reads: Tensor, vector_bytes: int) -> Lists:
+    """Of a linear layer. mask: (outputs, inputs) bool, on the CPU. alive: (outputs,) as of `alive_outputs`; those alone
+    are listed as rows and input by input. reads: the inputs that want a gradient."""
     outputs, inputs = mask.shape
     size = CHUNK_BYTES // (ROW_VECTORS * vector_bytes)
     if int(mask.sum()) < FEWEST * outputs * -(-inputs // size):
@@ -50,26 +50,42 @@ def lists_of(mask: Tensor, alive: Tensor, columns: bool, vector_bytes: int) -> L
     places = torch.cat([part.nonzero() + torch.tensor([0, n * size]) for n, part in enumerate(parts)])
     where = places[:, 0] * inputs + places[:, 1]
     first = ends_of(torch.cat([part.sum(dim=1) for part in parts]))
-    tables = {"first": first, "input": places[:, 1], "rows": alive.nonzero()[:, 0]}
-    if columns:
+    tables = {"first": first, "input": places[:, 1], "rows": alive.nonzero()[:, 0], "reads": reads}
+    if len(reads):
         order = torch.empty(outputs * inputs, dtype=torch.int64)
         order[where] = torch.arange(len(where))
         listed = (mask & alive[:, None]).T
-        reads, gives = listed.nonzero(as_tuple=True)
-        tables |= {"column": ends_of(listed.sum(dim=1)), "place": order[gives * inputs + reads], "output": gives}
-    ready = {name: table.int().contiguous() for name, table in tables.items()}
-    return Lists((outputs, inputs), where.int(), len(parts), ready)
+        reader, gives = listed.nonzero(as_tuple=True)
+        tables |= {"column": ends_of(listed.sum(dim=1)), "place": order[gives * inputs + reader], "output": gives}
+    return Lists((outputs, inputs), where.int(), len(parts), as_int32(tables))
+
+
+def conv_lists_of(mask: Tensor, alive: Tensor, reads: Tensor, size: tuple[int, int]) -> Lists:
+    """Of a convolution. mask: (outputs, channels, height, width). size: (height, width) of its input. reads: the rows
+    of its input that want a gradient, a row being a pixel of a channel."""
+    where = mask.flatten().nonzero()[:, 0]
+    _, channel, y, x = mask.nonzero(as_tuple=True)
+    first = ends_of(mask.flatten(1).sum(dim=1))
+    inputs = (channel * size[0] + y) * size[1] + x
+    tables = {"first": first, "input": inputs, "rows": alive.nonzero()[:, 0], "reads": reads}
+    return Lists(tuple(mask.shape), where.int(), 1, as_int32(tables))
+
+
+def as_int32(tables: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: table.int().contiguous() for name, table in tables.items()}
 
 
 def alive_outputs(masks: Sequence[Tensor]) -> list[Tensor]:
     """(outputs,) bool of each layer: whether the network's outputs depend on it. The gradient of all else is 0.
 
+    masks: (outputs, inputs, ...) of each layer; where a channel is read pixel by pixel, its pixels stand together.
+
     >>> alive_outputs([torch.ones(2, 3) > 0, torch.tensor([[True, False]])])[0]
     tensor([ True, False])
     """
     alive = [torch.ones(len(masks[-1]), dtype=torch.bool)]
-    for mask in reversed(masks[1:]):
-        alive.insert(0, mask[alive[0]].any(dim=0))
+    for before, mask in reversed(list(pairwise(masks))):
+        alive.insert(0, mask[alive[0]].any(dim=0).reshape(len(before), -1).any(dim=1))
     return alive
 
 

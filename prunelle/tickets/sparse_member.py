@@ -11,7 +11,8 @@ from torch import Tensor
 
 from prunelle.tickets.sparse_chain import Link
 from prunelle.tickets.sparse_library import LayerC, MemberC
-from prunelle.tickets.sparse_lists import Lists, alive_outputs, lists_of
+from prunelle.tickets.sparse_lists import Lists, alive_outputs, conv_lists_of, lists_of
+from prunelle.tickets.sparse_sizes import Size
 from prunelle.tickets.trainer import Start
 from prunelle.train.optimizers import Optimizer, State
 
@@ -53,13 +54,27 @@ class SparseMember:
 
 
 def begin_member(
-    links: tuple[Link, ...], start: Start, optimizer: Optimizer, names: Sequence[str], vector_bytes: int
+    links: tuple[Link, ...],
+    sizes: Sequence[Size],
+    start: Start,
+    optimizer: Optimizer,
+    names: Sequence[str],
+    vector_bytes: int,
 ) -> SparseMember:
     """A member that stands where `start` says. names: of the weights in the order of the optimizer's state."""
-    masks = [start.kept[k.weight] if k.weight in start.kept else torch.ones(k.outputs, k.inputs) > 0 for k in links]
-    masks = [mask.cpu() for mask in masks]
-    parts = enumerate(zip(masks, alive_outputs(masks), strict=True))
-    lists = [lists_of(mask, alive, number > 0, vector_bytes) for number, (mask, alive) in parts]
+    masks = [start.kept[k.weight].cpu() if k.weight in start.kept else torch.ones(k.shape) > 0 for k in links]
+    alive = alive_outputs(masks)
+    lists = []
+    for number, (mask, size) in enumerate(zip(masks, sizes, strict=True)):
+        reads = torch.empty(0)
+        if number:
+            before = alive[number - 1]
+            reads = before.repeat_interleave(size.inputs // len(before)).nonzero()[:, 0]
+        lists.append(
+            conv_lists_of(mask, alive[number], reads, size.image[1:])
+            if mask.ndim == 4
+            else lists_of(mask, alive[number], reads, vector_bytes)
+        )
     values = {"weights": gathered(links, lists, start.tensors)}
     fresh = optimizer.init([values["weights"]])
     values |= {quantity: torch.zeros_like(values["weights"]) for quantity in fresh if quantity != "count"}
@@ -71,7 +86,7 @@ def begin_member(
         else:
             values[quantity] = gathered(links, lists, given)
     member = SparseMember(links, lists, values, counts)
-    connect_(member)
+    connect_(member, sizes)
     return member
 
 
@@ -98,22 +113,27 @@ def sizes_of(links: Sequence[Link], lists: Sequence[Lists]) -> list[int]:
     return sizes
 
 
-def connect_(member: SparseMember) -> None:
+def connect_(member: SparseMember, sizes: Sequence[Size]) -> None:
     """Write the member's struct."""
-    sizes = sizes_of(member.links, member.lists)
-    ends = torch.tensor(sizes).cumsum(0).int()
+    counts = sizes_of(member.links, member.lists)
+    ends = torch.tensor(counts).cumsum(0).int()
     starts = iter([0, *ends.tolist()])
     layers = (LayerC * len(member.links))()
-    for link, lists, struct in zip(member.links, member.lists, layers, strict=True):
+    for link, lists, size, struct in zip(member.links, member.lists, sizes, layers, strict=True):
         for name, table in lists.tables.items():
             setattr(struct, name, table.data_ptr())
-        struct.num_rows, struct.chunks, struct.outputs = len(lists.tables["rows"]), lists.chunks, link.outputs
+        struct.num_rows, struct.num_reads = len(lists.tables["rows"]), len(lists.tables["reads"])
+        struct.chunks, struct.outputs, struct.places = lists.chunks, link.outputs, size.outputs
         struct.weight, struct.bias = next(starts), next(starts) if link.bias else -1
         struct.activation, struct.slope = link.activation, link.slope
+        if link.convolves:
+            struct.width, struct.high, struct.wide = size.image[2], *size.plane
+            struct.pool, struct.pooled_high, struct.pooled_wide = link.pool, *size.pooled
+            struct.most = int(lists.tables["first"].diff().max())
     state = [tensor.data_ptr() for name, tensor in member.values.items() if name != "weights"]
     first, second = [*state, None, None][:2]
     member.struct = MemberC(
         ctypes.addressof(layers), member.values["weights"].data_ptr(), first, second, member.counts.data_ptr(),
-        ends.data_ptr(), len(layers), len(sizes),
+        ends.data_ptr(), len(layers), len(counts),
     )  # fmt: skip
     member.held = [layers, ends]

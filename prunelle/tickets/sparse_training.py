@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from prunelle.ship.kernel_trials import aligned
 from prunelle.tickets.sparse_chain import Link, chain_of, check_rule
 from prunelle.tickets.sparse_library import DOUBLE, INT, POINTER, MemberC, TaskC, library, rule_struct
 from prunelle.tickets.sparse_member import begin_member
+from prunelle.tickets.sparse_sizes import sizes_of_chain, vectors_needed
 from prunelle.tickets.trainer import Start
 from prunelle.train.optimizers import State
 from prunelle.train.step import Update
@@ -45,17 +45,15 @@ class SparseTrainer:
         fit, WeightsError for a mask of something else, MissingExtraError or WorkError without a compiler that works."""
         self.links = chain_of(model)
         check_rule(rule)
-        if self.links[0].inputs != prod(input_shape):
-            raise ShapeError(
-                f"{self.links[0].weight}: reads {self.links[0].inputs} numbers, an image of {input_shape} has "
-                f"{prod(input_shape)}; pass the shape that the network was made for."
-            )
+        self.sizes = sizes_of_chain(self.links, input_shape)
         for start in starts:
             check_masks(self.links, start)
         self.names = [name for name, _ in model.named_parameters()]
         self.rule = rule_struct(rule)
         width = target_of("native").vector_bytes
-        self.members = [begin_member(self.links, start, rule.optimizer, self.names, width) for start in starts]
+        self.members = [
+            begin_member(self.links, self.sizes, start, rule.optimizer, self.names, width) for start in starts
+        ]
         self.run = library(width)
         self.input_shape = tuple(input_shape)
         self.size, self.space, self.held = 0, 0, torch.empty(0)
@@ -74,7 +72,7 @@ class SparseTrainer:
         labels = [labels_of(labels, size) for _, labels in batches]
         losses = torch.empty(count)
         task = TaskC(
-            count, size, self.links[0].inputs, (INT * count)(*sorted(range(count), key=images.__getitem__)),
+            count, size, self.sizes[0].inputs, (INT * count)(*sorted(range(count), key=images.__getitem__)),
             (POINTER * count)(*images), (POINTER * count)(*(y.data_ptr() for y in labels)), (DOUBLE * count)(*lrs),
             losses.data_ptr(), self.gradients.data_ptr(), self.space_for(size),
         )  # fmt: skip
@@ -112,7 +110,7 @@ class SparseTrainer:
     def space_for(self, size: int) -> int:
         """Where the turned images and every layer's rows lie, a batch of `size` images padded to a vector."""
         if size > self.size:
-            rows = self.links[0].inputs + sum(link.outputs for link in self.links)
+            rows = vectors_needed(self.links, self.sizes)
             self.space, self.held = aligned(4 * rows * -(-size // 16) * 16)
             self.size = size
         return self.space
@@ -129,8 +127,8 @@ def labels_of(labels: Tensor, size: int) -> Tensor:
 
 
 def check_masks(links: Sequence[Link], start: Start) -> None:
-    """Raises WeightsError for a mask that is not of a linear layer's weight."""
-    shapes = {link.weight: (link.outputs, link.inputs) for link in links}
+    """Raises WeightsError for a mask that is not of a layer's weight."""
+    shapes = {link.weight: link.shape for link in links}
     for name, mask in start.kept.items():
         if tuple(mask.shape) != shapes.get(name) or mask.dtype != torch.bool:
             allowed = ", ".join(f"{weight} {shape}" for weight, shape in shapes.items())

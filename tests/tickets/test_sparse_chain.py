@@ -1,5 +1,6 @@
 """Which networks and updates can be trained by their kept weights only."""
 
+from collections import OrderedDict
 from functools import partial
 
 import pytest
@@ -23,6 +24,10 @@ class Named(nn.Sequential):
     """A class of a user's that runs as Sequential does."""
 
 
+class Own(nn.Conv2d):
+    """Its forward may be anything."""
+
+
 class Doubled(nn.Sequential):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -32,6 +37,10 @@ def hooked() -> nn.Module:
     model = lenet_300_100()
     model.fc2.register_forward_hook(lambda module, x, y: 2 * y)
     return model
+
+
+def cifar_start() -> nn.Module:
+    return nn.Sequential(OrderedDict(conv1=nn.Conv2d(3, 16, 3, padding=1, bias=False), bn1=nn.BatchNorm2d(16)))
 
 
 def tied() -> nn.Module:
@@ -73,9 +82,23 @@ def chain(*modules: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(4, 4), *modules)
 
 
+def convolution(*modules: nn.Module, **settings) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 3, **settings), *modules, nn.Flatten(), nn.Linear(8, 2))
+
+
 REFUSED = {
-    "conv1: is a Conv2d, must be one of Sequential, Flatten": lenet5,
+    "conv1: is a Own, must be one of": lambda: nn.Sequential(OrderedDict(conv1=Own(1, 2, 3))),
     "network: is a Doubled, must be one of": lambda: Doubled(nn.Flatten(), nn.Linear(4, 4)),
+    "conv1: is Conv2d(3, 16, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1)": cifar_start,
+    "0: is Conv2d(1, 2, kernel_size=(3, 3), stride=(2, 2)), must have stride 1": lambda: convolution(stride=2),
+    "2: is MaxPool2d(kernel_size=2, stride=2": lambda: convolution(nn.MaxPool2d(2), nn.MaxPool2d(2)),
+    "1: is MaxPool2d(kernel_size=3, stride=2, padding=0": lambda: convolution(nn.MaxPool2d(3, 2)),
+    "1: is MaxPool2d(kernel_size=(2, 1)": lambda: convolution(nn.MaxPool2d((2, 1))),
+    "1: is MaxPool2d(kernel_size=12": lambda: convolution(nn.MaxPool2d(12)),
+    "0: is MaxPool2d": lambda: nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)),
+    "2: is MaxPool2d": lambda: chain(nn.MaxPool2d(2), nn.Linear(4, 2)),
+    "2: is Conv2d(1, 2, kernel_size=(1, 1), stride=(1, 1)), must stand before": lambda: chain(nn.Conv2d(1, 2, 1)),
+    "1: reads 3 numbers or channels, the layer before gives 2": lambda: convolution(nn.Conv2d(3, 2, 1)),
     "fc2: has hooks or a forward of its own, must be plain": hooked,
     "fc3: has hooks or a forward of its own": own_forward,
     "3.weight: is the same tensor as 1.weight": tied,
@@ -84,13 +107,15 @@ REFUSED = {
     "fc1.weight: is torch.float64 on cpu, must be torch.float32": lambda: lenet_300_100().double(),
     "fc1.weight: is torch.float32 on meta": lambda: lenet_300_100().to("meta"),
     "seen: is a buffer": buffered,
-    "scale: belongs to no linear layer": more_weights,
-    "2: is a Dropout, must be one of": lambda: chain(nn.Dropout(), nn.Linear(4, 2)),
-    "3: is ReLU(), must stand right behind a linear layer": lambda: chain(nn.ReLU(), nn.ReLU(), nn.Linear(4, 2)),
-    "2: reads 5 numbers, the layer before gives 4": lambda: chain(nn.Linear(5, 2)),
+    "scale: belongs to no layer": more_weights,
+    "2: is a Dropout, must be one of Sequential, Flatten": lambda: chain(nn.Dropout(), nn.Linear(4, 2)),
+    "3: is ReLU(), must stand behind a layer that has no": lambda: chain(nn.ReLU(), nn.ReLU(), nn.Linear(4, 2)),
+    "1: is Tanh(), must stand behind a layer": lambda: nn.Sequential(nn.Flatten(), nn.Tanh(), nn.Linear(4, 2)),
+    "2: reads 5 numbers or channels, the layer before gives 4": lambda: chain(nn.Linear(5, 2)),
     "2: has the slope -1": lambda: chain(nn.LeakyReLU(-1.0), nn.Linear(4, 2)),
     "network: does not end in a linear layer, must do so for cross entropy": lambda: chain(nn.ReLU()),
-    "0: reads images that are not flattened": lambda: nn.Sequential(nn.Linear(4, 4)),
+    "network: does not end in a linear layer": lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()),
+    "0: is Linear(in_features=4, out_features=4, bias=True), must stand behind": lambda: nn.Sequential(nn.Linear(4, 4)),
     "0: flattens axes 0 to -1, must be 1 to -1": lambda: nn.Sequential(nn.Flatten(0), nn.Linear(4, 4)),
 }
 
@@ -123,7 +148,7 @@ def test_chains_that_are_trained():
     nested = nn.Sequential(nn.Sequential(nn.Flatten()), Named(nn.Linear(4, 3), nn.Tanh()), nn.Linear(3, 2, bias=False))
     relu = nn.ReLU()
     again = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), relu, nn.Linear(4, 4), relu, nn.Flatten(), nn.Linear(4, 2))
-    for model in (lenet_300_100(), nested, again):
+    for model in (lenet_300_100(), lenet5(), nested, again):
         for rule in (RULE, Update(SmoothedLabels(0.1), Adam(decoupled=True))):
             assert trainable(model, rule) is None
     assert [link.weight for link in chain_of(nested)] == ["1.0.weight", "2.weight"]

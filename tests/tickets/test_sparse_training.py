@@ -280,7 +280,9 @@ def test_refusals():
     for x, y, error, text in cases:
         with pytest.raises(error, match=text):
             made().step_([(x, y)], [0.1], [0])
-    with pytest.raises(ShapeError, match=r"1.0.weight: reads 20 numbers, an image of \(3, 4, 5\) has 60; pass"):
+    with pytest.raises(
+        ShapeError, match=r"1.0.weight: reads 20 numbers or channels, an image of \(3, 4, 5\) gives 60;"
+    ):
         made(input_shape=(3, 4, 5))
     with pytest.raises(ModelError, match="does not end in a linear layer"):
         made(model=nn.Sequential(nn.Flatten()))
