@@ -21,30 +21,32 @@ def held_of(scene: Scene, rows: Sequence[Row]) -> list[Held]:
     return [] if scene.winner is None else held_against(rows, scene.winner)
 
 
-def look(winner: Row | None, held: Sequence[Held]) -> str:
-    """A CSS class: missed where nothing matches the dense network, unsure where controls are not beaten, '' else."""
+def look(winner: Row | None, held: Sequence[Held], below: bool) -> str:
+    """A CSS class: missed where nothing matches the dense network, unsure where controls are not beaten or the test
+    split says otherwise, '' else."""
     if winner is None or not winner["matches"]:
         return "missed"
-    return "" if held and all(one.clear for one in held) else "unsure"
+    return "" if held and not below and all(one.clear for one in held) else "unsure"
 
 
 def answer(scene: Scene, rows: Sequence[Row], retired: Mapping[str, Any], within: float) -> str:
     """The section. within: how far below the dense network still matches."""
     winner, point, held = scene.winner, scene.best, held_of(scene, rows)
-    told = [f"<h2>{text(tickets_words.verdict(winner, held))}</h2>"]
+    warning = tickets_words.below_on_test(point, within) if point is not None else ""
+    told = [f"<h2>{text(tickets_words.verdict(winner, held, bool(warning)))}</h2>"]
     if winner is not None and point is not None:
         epoch = scene.rewinds.get(winner["rewind"])
-        first = [tickets_words.reached(winner, point, epoch, scene.dense, scene.metric)]
-        first += [tickets_words.below_on_test(point, within), tickets_words.chosen(winner, within)]
+        reached = tickets_words.reached(winner, point, epoch, scene.dense, scene.metric)
+        first = " ".join(filter(None, (reached, warning, tickets_words.chosen(winner, within))))
         against = " ".join(tickets_words.against(held, scene.metric))
-        told += [f'<p class="lead">{text(one)}</p>' for one in (" ".join(filter(None, first)), against) if one]
+        told += [f'<p class="lead">{text(one)}</p>' for one in (first, against) if one]
         if winner.get("path"):
             rest = text(which(scene, winner, point))
             told.append(f'<p class="lead">It is saved in <code>{text(winner["path"])}</code>{rest}</p>')
         told.append(f'<div class="tiles">{tiles(scene, winner, point, held)}</div>')
     last = [tickets_words.lost(rows), tickets_words.retirement(retired, rows)]
     told.append(f'<p class="why">{text(" ".join(one for one in last if one))}</p>')
-    mark = look(winner, held)
+    mark = look(winner, held, bool(warning))
     inside = "".join(told).replace(" %", "\u00a0%")
     return f'<section id="answer"{f" class={mark}" if mark else ""}>{inside}</section>\n'
 

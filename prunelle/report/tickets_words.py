@@ -99,24 +99,26 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
-def verdict(winner: Row | None, held: Sequence[Held]) -> str:
-    """Which ticket won and whether it is worth the name, in one sentence."""
+def verdict(winner: Row | None, held: Sequence[Held], below: bool = False) -> str:
+    """Which ticket won and whether it is worth the name, in one sentence. below: surely less accurate on test."""
     if winner is None:
         return "No ticket was trained to its end, so there is none to name."
     kept = share(winner["kept"])
     if not winner["matches"]:
         return f"No ticket matches the dense network; the best one keeps {kept} of the weights."
     first = f"The winning ticket keeps {kept} of the weights"
+    matches = "matches the dense network" + (" on the validation split, but not on the test split" if below else "")
     if not held:
-        return f"{first} and matches the dense network; no control was trained beside it."
+        return f"{first} and {matches}; no control was trained beside it."
     if all(one.clear for one in held):
         least = "at least " if len(held) > 1 else ""
         lead = min(one.lead for one in held if one.lead is not None)
-        return f"{first}, matches the dense network and beats {every(held)} by {least}{100 * lead:.2f} points."
+        beats = f"beats {every(held)} by {least}{100 * lead:.2f} points."
+        return f"{first} and {matches}; it {beats}" if below else f"{first}, {matches} and {beats}"
     if all(one.ahead and one.own.num == 1 for one in held if one.own) and any(one.own for one in held):
-        return f"{first} and matches the dense network; it is ahead of {every(held)}, but with a single seed."
+        return f"{first} and {matches}; it is ahead of {every(held)}, but with a single seed."
     unsure = [NAMES[one.control] for one in held if not one.clear]
-    return f"{first} and matches the dense network, but it does not clearly beat {listed(unsure)}."
+    return f"{first} and {matches}{'; ' if below else ', but '}it does not clearly beat {listed(unsure)}."
 
 
 def every(held: Sequence[Held]) -> str:
@@ -174,7 +176,7 @@ def against(held: Sequence[Held], metric: str = TOP1) -> list[str]:
         elif one.ahead:
             found.append(f"It is ahead of {leads([one], metric)}, but the ranges of the seeds overlap.")
         else:
-            size = "equal to" if one.lead == 0 else f"{-100 * one.lead:.2f} points below"
+            size = "equal to" if abs(one.lead) < 5e-6 else f"{-100 * one.lead:.2f} points below"
             found.append(f"It is {size} {name}, {band(one.other, metric)}.")
     if early := [one for one in held if one.ended_early]:
         told = listed([f"{one.ended_early} of {NAMES[one.control]}" for one in early])
@@ -187,7 +189,7 @@ def leads(held: Sequence[Held], metric: str) -> str:
     told = [(one, one.other, one.lead) for one in held]
     return listed(
         [
-            f"{NAMES[one.control]}, {band(other, metric)}, by {100 * lead:.2f} points"
+            f"{NAMES[one.control]} by {100 * lead:.2f} points ({band(other, metric).replace(' (', ', ').rstrip(')')})"
             for one, other, lead in told
             if other is not None and lead is not None
         ]
@@ -207,7 +209,8 @@ def lost(rows: Sequence[Row]) -> str:
     if diverged:
         told.append(f"{diverged:,} of {len(rows):,} trainings diverged")
     if skipped:
-        told.append(f"{skipped:,} {'was' if skipped == 1 else 'were'} skipped, as the ticket before had no hope")
+        number = f"{skipped:,}" if diverged else f"{skipped:,} of {len(rows):,} trainings"
+        told.append(f"{number} {'was' if skipped == 1 else 'were'} skipped, as the ticket before had no hope")
     return f"{', and '.join(told)}; they stand in no picture." if told else ""
 
 

@@ -40,7 +40,10 @@ def test_the_first_screen_says_who_won_and_by_how_much(page):
         "0.45 points." in first
     )
     assert "rewound to epoch 0.5 (update 100). On the test split it reaches 98.05 % (98.05 to 98.35), 3 seeds" in first
-    assert "random masks, 97.10 % (97.00 to 97.20), by 0.95 points and fresh weights, 97.60 % (97.50 to 98.00)" in first
+    assert (
+        "random masks by 0.95 points (97.10 %, 97.00 to 97.20) and fresh weights by 0.45 points (97.60 %, 97.50"
+        in first
+    )
     assert "It is saved in out/model.json : seed 2, of its 3 seeds the best on the validation split, 98.35 %" in first
     assert "Ahead of the controls +0.45 points against fresh weights, the closest of 2 controls ✓ more" in first
     assert "No training was ended early." in first and '<section id="answer">' in page
@@ -68,6 +71,15 @@ def test_nothing_matched():
     assert "No ticket matches the dense network; the best one keeps 4 % of the weights." in read(html)
     assert '<section id="answer" class=missed>' in html and "The best ticket beside its controls" in html
     assert "best, 4 %" in html and "winner, 4 %" not in html
+
+
+def test_a_winner_that_fails_on_test_is_not_green():
+    rows = [*ROWS, *three("ticket", 0.02, 100, 0.970, 0.971, 0.972)]
+    html = tickets_html(report(rows, winner=WINNER | {"kept": 0.02}))
+    assert "matches the dense network on the validation split, but not on the test split" in read(html)
+    assert (
+        "the loss is more than 0.1 points beyond doubt." in read(html) and '<section id="answer" class=unsure>' in html
+    )
 
 
 def test_one_seed_has_no_band():

@@ -38,6 +38,13 @@ def test_verdicts(held, told):
     assert words.verdict(WINNER, held) == told
 
 
+def test_a_ticket_that_is_below_on_test_is_not_said_to_match():
+    told = f"{MATCHES} on the validation split, but not on the test split"
+    assert words.verdict(WINNER, [CLEAR], below=True) == f"{told}; it beats random masks by 1.00 points."
+    assert words.verdict(WINNER, [WITHIN], below=True) == f"{told}; it does not clearly beat fresh weights."
+    assert words.verdict(WINNER, [], below=True) == f"{told}; no control was trained beside it."
+
+
 def test_nothing_matched_or_trained():
     told = "No ticket matches the dense network; the best one keeps 4 % of the weights."
     assert words.verdict(WINNER | {"matches": False}, [CLEAR]) == told
@@ -83,16 +90,15 @@ def test_a_loss_on_test_beyond_doubt_is_said():
     [
         (
             CLEAR,
-            "It beats random masks, 97.00 % (96.90 to 97.10), by 1.00 points; its worst of 3 seeds is above their "
-            "best.",
+            "It beats random masks by 1.00 points (97.00 %, 96.90 to 97.10); its worst of 3 seeds is above their best.",
         ),
         (
             WITHIN,
-            "It is ahead of fresh weights, 97.80 % (97.70 to 98.00), by 0.20 points, but the ranges of the seeds "
+            "It is ahead of fresh weights by 0.20 points (97.80 %, 97.70 to 98.00), but the ranges of the seeds "
             "overlap.",
         ),
         (BEHIND, "It is 0.50 points below shuffled masks, 98.50 % (98.40 to 98.60)."),
-        (SINGLE, "It is ahead of random masks, 97.00 %, by 1.00 points, but one seed cannot tell that from chance."),
+        (SINGLE, "It is ahead of random masks by 1.00 points (97.00 %), but one seed cannot tell that from chance."),
         (NEVER, "It cannot be held against random masks: no such training of the same seed came to its end."),
     ],
 )
@@ -111,6 +117,10 @@ def test_controls_that_were_ended_early_are_named():
 
 def test_what_came_to_nothing():
     assert words.lost(ROWS) == ""
+    one = [*ROWS, skipped("ticket", 0.01, 0, 0)]
+    assert (
+        words.lost(one) == "1 of 28 trainings was skipped, as the ticket before had no hope; they stand in no picture."
+    )
     rows = [
         *ROWS,
         row("ticket", 0.1, 0, 0, 0.1, status="diverged"),
