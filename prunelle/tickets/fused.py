@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,7 @@ from prunelle.tickets.fused_rows import Layout, Rows, bind_, load_
 from prunelle.tickets.fusing import differs_on_trial, fusable
 from prunelle.tickets.trainer import Start
 from prunelle.train.layout import best_layout
+from prunelle.train.losses import Objective
 from prunelle.train.optimizers import State
 from prunelle.train.step import Update
 
@@ -50,10 +53,11 @@ class FusedTrainer:
         channels_last = best_layout(model, input_shape) is torch.channels_last
         self.objective = rule.objective
         self.kept = [dict(start.kept) for start in starts]
-        self.net = fuse(model, len(starts), apart, channels_last, first_to_turn(model) if apart else "")
+        turned = first_to_turn(model) if apart else ""
+        self.net = fuse(model, len(starts), apart, channels_last, turned)
         self.layout = Layout(self.net)
-        self.rows = Rows(self.layout, starts, like, rule.optimizer)
-        self.losses_ = self.bind_()
+        self.rows = Rows(self.layout, starts, like, rule.optimizer, f"{turned}.weight" if turned else "")
+        self.passes: Passes = self.bind_()
         load_(self.net, self.layout, [start.tensors for start in starts])
         self.rows.zero_()
 
@@ -61,35 +65,34 @@ class FusedTrainer:
     def num_members(self) -> int:
         return len(self.kept)
 
-    def bind_(self) -> Callable[[Sequence[Batch]], tuple[Tensor, Tensor]]:
-        """Let the network read the rows. Returns what runs it forward and backward, as `Chain.losses_`."""
+    def bind_(self) -> Passes:
+        """Let the network read the rows. Returns what runs it forward and backward."""
         weights, gradients = self.layout.views(self.rows.weights), self.layout.views(self.rows.gradients)
         bind_(self.net, weights)
         links = links_of(self.net, weights, gradients)
-        if links is not None:
-            return Chain(links, self.objective).losses_
-        return lambda batches: self.autograd_losses_(batches, list(gradients.values()))
-
-    def autograd_losses_(self, batches: Sequence[Batch], into: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """As `Chain.losses_`; the gradients stand in `into` afterwards, one tensor a parameter."""
-        members, first = self.num_members, batches[0][0]
-        shared = all(inputs is first for inputs, _ in batches)
-        folded = first.repeat(members, *[1] * (first.ndim - 1)) if shared else torch.cat([x for x, _ in batches])
-        targets = torch.cat([wanted for _, wanted in batches])
-        seen = first if shared or not reads_inputs(self.objective) else folded
-        losses = member_losses(self.objective, seen, self.net(folded), targets, members)
-        weights = [p for p in self.net.parameters() if p.requires_grad]
-        torch._foreach_copy_(into, list(torch.autograd.grad(losses.sum(), weights, materialize_grads=True)))
-        return losses.detach(), torch.linalg.vector_norm(self.rows.gradients, dim=1)
+        return (
+            Chain(links, self.objective)
+            if links
+            else Autograd(self.net, self.objective, self.rows.gradients, gradients)
+        )
 
     def step_(self, batches: Sequence[Batch], lrs: Sequence[float], seeds: Sequence[int]) -> Tensor:
-        losses, bounds = torch.stack([found.float() for found in self.losses_(batches)]).cpu()
-        good = (losses + bounds).isfinite()
-        if not good.all():  # a bound may overflow where no gradient does
-            good = (losses + torch.linalg.vector_norm(self.rows.gradients, dim=1).float().cpu()).isfinite()
+        losses, bounds = torch.stack([found.float() for found in self.passes.losses_(batches)]).cpu()
+        good = [m for m, bound in enumerate((losses + bounds).tolist()) if isfinite(bound) or self.fine(m, losses)]
         with torch.no_grad():
-            self.rows.update_(lrs, good.tolist())
+            if self.rows.scratch:
+                for member in good:
+                    self.passes.prepare_(member)
+                    self.rows.update_([member], lrs[member])
+            else:
+                for lr in dict.fromkeys(lrs[member] for member in good):
+                    self.rows.update_([member for member in good if lrs[member] == lr], lr)
         return losses
+
+    def fine(self, member: int, losses: Tensor) -> bool:
+        """Whether a member's loss and gradients are finite though their bound is not."""
+        self.passes.prepare_(member)
+        return isfinite(float(losses[member])) and self.rows.finite(member)
 
     def tensors(self, member: int) -> dict[str, Tensor]:
         found = {name: self.layout.solo(name, stack[member]) for name, stack in self.net.state_dict().items()}
@@ -109,4 +112,36 @@ class FusedTrainer:
         for name, tensor in (*self.net.named_parameters(), *self.net.named_buffers()):
             if name not in self.layout.shapes:
                 tensor.data = tensor.data[chosen]
-        self.losses_ = self.bind_()
+        self.passes = self.bind_()
+
+
+class Passes(Protocol):
+    """Forward and backward of all members."""
+
+    def losses_(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+        """As `Chain.losses_`."""
+
+    def prepare_(self, member: int) -> None:
+        """As `Chain.prepare_`."""
+
+
+class Autograd:
+    """Any other network: its own forward, and autograd. rows: (members, width), where the gradients go. views: of
+    these, by name. Final."""
+
+    def __init__(self, net: nn.Module, objective: Objective, rows: Tensor, views: Mapping[str, Tensor]) -> None:
+        self.net, self.objective, self.rows, self.views = net, objective, rows, list(views.values())
+
+    def losses_(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+        members, first = len(batches), batches[0][0]
+        shared = all(inputs is first for inputs, _ in batches)
+        folded = first.repeat(members, *[1] * (first.ndim - 1)) if shared else torch.cat([x for x, _ in batches])
+        targets = torch.cat([wanted for _, wanted in batches])
+        seen = first if shared or not reads_inputs(self.objective) else folded
+        losses = member_losses(self.objective, seen, self.net(folded), targets, members)
+        weights = [p for p in self.net.parameters() if p.requires_grad]
+        torch._foreach_copy_(self.views, list(torch.autograd.grad(losses.sum(), weights, materialize_grads=True)))
+        return losses.detach(), torch.linalg.vector_norm(self.rows, dim=1)
+
+    def prepare_(self, member: int) -> None:
+        """Nothing is left to do."""

@@ -1,9 +1,9 @@
 """Forward and backward of chains of linear layers, written out: no autograd, gradients where the optimizer reads them.
 
 Every product is the one that a linear layer takes for one member, so that on one thread of a CPU the bits are the same.
-The first layer takes one member after the other there, so that its weights stay in the cache. Columns of a batch that
-hold one number all over (the border of an image) have one gradient: it is computed once for each number, not for each
-column.
+There a large first layer takes one member after the other, so that its weights stay in the cache. Columns of a batch
+that hold one number all over (the border of an image) have one gradient: it is computed once for each number, not for
+each column.
 """
 
 from __future__ import annotations
@@ -74,13 +74,18 @@ def first_to_turn(model: nn.Module) -> str:
 
 
 class Chain:
-    """The links, what their members minimise, and room for what is computed on the way. Final."""
+    """The links, what their members minimise, and room for what is computed on the way. Final.
+
+    Where the first layer is turned its members are taken one by one, in `forward_` and in `prepare_`; else together.
+    """
 
     def __init__(self, links: Sequence[Link], objective: Objective) -> None:
         self.links, self.objective = links, objective
+        self.turned = links[0].turned
         self.size = 0
         self.reached: list[Tensor] = []
         self.above: list[Tensor] = []
+        self.columns: list[Columns] = []
         self.few = torch.empty(0)
 
     def make_room_(self, size: int) -> None:
@@ -91,11 +96,12 @@ class Chain:
             first = self.links[0].weight
             self.reached = [room(first, len(first), size, width) for width in widths]
             self.above = [room(first, len(first), size, width) for width in widths]
-            self.few = torch.empty_like(first[0]) if self.links[0].turned else first.new_empty(0)
+            self.few = torch.empty_like(first[0])
 
     @torch.no_grad()
     def losses_(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-        """Forward and backward of all members; the gradients stand in the links afterwards.
+        """Forward and backward of all members; the gradients stand in the links afterwards, but for those of turned
+        weights: see `prepare_`.
 
         batches: one a member, of one size. Returns losses (members,) and bounds (members,): no number of a member's
         gradients is larger.
@@ -103,7 +109,7 @@ class Chain:
         self.make_room_(len(batches[0][0]))
         keys = [id(inputs) for inputs, _ in batches]
         flat = {id(inputs): inputs.flatten(1) for inputs, _ in batches}
-        self.forward_([flat[key] for key in keys])
+        first = self.forward_([flat[key] for key in keys])
         targets = torch.cat([wanted for _, wanted in batches])
         shared = len(flat) == 1 or not reads_inputs(self.objective)
         inputs = batches[0][0] if shared else torch.cat([x for x, _ in batches])
@@ -111,59 +117,62 @@ class Chain:
             outputs = self.reached[-1].detach().requires_grad_()
             losses = member_losses(self.objective, inputs, outputs.flatten(0, 1), targets, len(batches))
             (above,) = torch.autograd.grad(losses.sum(), outputs)
-        above, bounds = self.backward_(self.above[-1].copy_(above))
-        columns = {key: columns_of(x) if self.links[0].turned else Columns(x) for key, x in flat.items()}
-        self.first_gradients_([columns[key] for key in keys], above)
+        if self.turned:
+            columns = {key: columns_of(x) for key, x in flat.items()}
+            self.columns = [columns[key] for key in keys]
         sizes = {key: torch.linalg.vector_norm(x) for key, x in flat.items()}
-        return losses.detach(), bounds + bound(above, torch.stack([sizes[key] for key in keys]))
+        self.above[-1].copy_(above)
+        return losses.detach(), self.backward_(first, torch.stack([sizes[key] for key in keys]))
 
-    def forward_(self, xs: Sequence[Tensor]) -> None:
-        """xs: one (N, in) a member."""
-        for number, (link, out) in enumerate(zip(self.links, self.reached, strict=True)):
-            weight = link.weight if link.turned else link.weight.mT
-            if number and link.bias is None:
-                torch.bmm(self.reached[number - 1], weight, out=out)
-            elif number:
-                torch.baddbmm(link.bias[:, None], self.reached[number - 1], weight, out=out)  # type: ignore[index]
+    def forward_(self, xs: Sequence[Tensor]) -> Tensor | None:
+        """xs: one (N, in) a member. Returns them as (members, N, in) where the first layer reads them so."""
+        read = None
+        if not self.turned:
+            shared = all(x is xs[0] for x in xs)
+            read = xs[0].expand(len(xs), *xs[0].shape) if shared else torch.stack(list(xs))
+        first, below = read, read
+        for link, out in zip(self.links, self.reached, strict=True):
+            if below is None:
+                biases = [None] * len(xs) if link.bias is None else link.bias.unbind()
+                for x, weight, bias, into in zip(xs, link.weight.unbind(), biases, out.unbind(), strict=True):
+                    torch.mm(x, weight, out=into) if bias is None else torch.addmm(bias, x, weight, out=into)
             elif link.bias is None:
-                for x, own, into in zip(xs, weight.unbind(), out.unbind(), strict=True):
-                    torch.mm(x, own, out=into)
+                torch.bmm(below, link.weight.mT, out=out)
             else:
-                for x, own, bias, into in zip(xs, weight.unbind(), link.bias.unbind(), out.unbind(), strict=True):
-                    torch.addmm(bias, x, own, out=into)
-            if link.relu:
-                out.relu_()
+                torch.baddbmm(link.bias[:, None], below, link.weight.mT, out=out)
+            below = out.relu_() if link.relu else out
+        return first
 
-    def backward_(self, above: Tensor) -> tuple[Tensor, Tensor]:
-        """From the gradient at the outputs (members, N, classes) to those of all weights but the first layer's.
-
-        Returns the gradient at the first layer's outputs, and `bounds`.
-        """
-        bounds = above.new_zeros(len(above))
+    def backward_(self, first: Tensor | None, sizes: Tensor) -> Tensor:
+        """From `above` at the outputs to the gradients. first: what the first layer read, None where it is turned.
+        sizes: (members,), the 2-norm of that. Returns `bounds`."""
+        bounds = torch.zeros_like(sizes)
         for number in range(len(self.links) - 1, -1, -1):
-            link = self.links[number]
+            link, above = self.links[number], self.above[number]
+            read = self.reached[number - 1] if number else first
             if link.relu:
                 torch.ops.aten.threshold_backward.grad_input(above, self.reached[number], 0, grad_input=above)
             if link.bias_gradient is not None:
                 torch.sum(above, 1, out=link.bias_gradient)
-            if number:
-                read = self.reached[number - 1]
+            if read is not None:
                 torch.bmm(above.mT, read, out=link.weight_gradient)
-                bounds += bound(above, torch.linalg.vector_norm(read, dim=(1, 2)))
-                above = torch.bmm(above, link.weight, out=self.above[number - 1])
-        return above, bounds
+            if number:
+                torch.bmm(above, link.weight, out=self.above[number - 1])
+            size = torch.linalg.vector_norm(self.reached[number - 1], dim=(1, 2)) if number else sizes
+            bounds += bound(above, size)
+        return bounds
 
-    def first_gradients_(self, columns: Sequence[Columns], above: Tensor) -> None:
-        """above: (members, N, out)."""
-        link = self.links[0]
-        for one, own, into in zip(columns, above.unbind(), link.weight_gradient.unbind(), strict=True):
-            if one.few is not None and one.source is not None:
-                rows = torch.mm(one.few.T, own, out=self.few[: one.few.shape[1]])
-                torch.index_select(rows, 0, one.source, out=into)
-            elif link.turned:
-                torch.mm(one.x.T, own, out=into)
+    @torch.no_grad()
+    def prepare_(self, member: int) -> None:
+        """Compute the gradient of a member's turned weights, over that of the member before: so it is still in the
+        cache when the optimizer reads it."""
+        if self.turned:
+            columns, above, into = self.columns[member], self.above[0][member], self.links[0].weight_gradient[0]
+            if columns.few is None or columns.source is None:
+                torch.mm(columns.x.T, above, out=into)
             else:
-                torch.mm(own.T, one.x, out=into)
+                rows = torch.mm(columns.few.T, above, out=self.few[: columns.few.shape[1]])
+                torch.index_select(rows, 0, columns.source, out=into)
 
 
 def bound(above: Tensor, size: Tensor) -> Tensor:

@@ -51,12 +51,15 @@ class Layout:
 class Rows:
     """Weights, gradients and masks, (members, width) each; an optimizer state for each member. Final.
 
-    factors: 1 where kept, else 0; None without masks. The optimizer is handed each member's own tensors, all in one
-    call: it computes what it would for that member alone, bit for bit.
+    factors: 1 where kept, else 0; None without masks. scratch: the name of a tensor whose gradient has one place,
+    member 0's, for all members, who are then updated one by one; empty for none. The optimizer is handed each member's
+    own tensors and computes what it would for that member alone, bit for bit.
     """
 
-    def __init__(self, layout: Layout, starts: Sequence[Start], like: Tensor, optimizer: Optimizer) -> None:
-        self.layout, self.optimizer = layout, optimizer
+    def __init__(
+        self, layout: Layout, starts: Sequence[Start], like: Tensor, optimizer: Optimizer, scratch: str = ""
+    ) -> None:
+        self.layout, self.optimizer, self.scratch = layout, optimizer, scratch
         self.weights = torch.zeros(len(starts), layout.width, dtype=like.dtype, device=like.device)
         self.factors = self.masks(starts)
         self.cut_()
@@ -66,9 +69,13 @@ class Rows:
         """Make gradients for the weights there are, and cut both into each member's tensors."""
         self.gradients = torch.zeros_like(self.weights)
         self.own_weights, self.own_gradients = (
-            list(zip(*(view.unbind() for view in self.layout.views(rows).values()), strict=True))
+            [list(own) for own in zip(*(stack.unbind() for stack in self.layout.views(rows).values()), strict=True)]
             for rows in (self.weights, self.gradients)
         )
+        if self.scratch:
+            place = list(self.layout.shapes).index(self.scratch)
+            for own in self.own_gradients:
+                own[place] = self.own_gradients[0][place]
 
     def masks(self, starts: Sequence[Start]) -> Tensor | None:
         if not any(start.kept for start in starts):
@@ -93,17 +100,21 @@ class Rows:
         if self.factors is not None:
             self.weights.masked_fill_(self.factors == 0, 0.0)
 
-    def update_(self, lrs: Sequence[float], good: Sequence[bool]) -> None:
-        """One step of the optimizer for the good members, and the masks."""
-        for lr in dict.fromkeys(lrs):
-            members = [m for m, own in enumerate(lrs) if good[m] and own == lr]
-            if members:
-                weights = [t for m in members for t in self.own_weights[m]]
-                gradients = [t for m in members for t in self.own_gradients[m]]
-                state = {q: [t for m in members for t in self.states[m][q]] for q in self.states[0]}
-                self.optimizer.update_(weights, gradients, state, lr)
-        if self.factors is not None:
+    def update_(self, members: Sequence[int], lr: float) -> None:
+        """One step of the optimizer for these, and their masks."""
+        weights, gradients = ([t for m in members for t in own[m]] for own in (self.own_weights, self.own_gradients))
+        state = {q: [t for m in members for t in self.states[m][q]] for q in self.states[0]}
+        self.optimizer.update_(weights, gradients, state, lr)
+        if self.factors is not None and len(members) == len(self.weights):
             self.weights.mul_(self.factors)
+        elif self.factors is not None:
+            for member in members:
+                self.weights[member].mul_(self.factors[member])
+
+    def finite(self, member: int) -> bool:
+        """Whether the gradients are, judged as `train.step.all_finite` does."""
+        norms = torch._foreach_norm(self.own_gradients[member], 2)
+        return bool(torch.stack([norm.float() for norm in norms]).isfinite().all())
 
     def state_of(self, member: int) -> State:
         """Copies of a member's optimizer state, axes in the solo order."""
