@@ -52,11 +52,11 @@ def predict(costs: Costs, place: Place, workers: int) -> float:
 
     More than were tried at once are taken to stand on machines like this one, each with as many as were tried.
     """
-    together = min(workers, costs.arrangement.workers)
     arranged = replace(costs.arrangement, workers=workers)
     total = costs.before
     for wave in waves(costs.lottery.grid):
         jobs = jobs_of(costs.lottery, place, wave, arranged)
+        together = min(workers, costs.arrangement.workers, len(jobs))
         total += makespan([costs.job(job, together) for job in jobs], workers)
     return total
 
@@ -76,8 +76,8 @@ def makespan(seconds: Sequence[float], workers: int) -> float:
 def limits(costs: Costs) -> list[dict[str, Any]]:
     """What no number of workers shortens: {what, seconds}, in the order of the search."""
     found = [{"what": "start and trial", "seconds": costs.before}]
-    together = costs.arrangement.workers
     for number, wave in enumerate(waves(costs.lottery.grid)):
+        together = min(costs.arrangement.workers, len(wave))
         longest = max(costs.member(member, together) for member in wave)
         what = "dense network" if number == 0 else "longest training"
         if costs.lottery.grid.iterative and number:
