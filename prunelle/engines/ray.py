@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,6 +26,7 @@ from prunelle.engines.worker import ONE_THREAD, Queue, attempt, do, raised
 from prunelle.errors import MissingExtraError, SettingError, WorkError
 
 MOST_STILLBORN = 3
+ANSWER_SECONDS = 10
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -85,11 +87,15 @@ def connected(ray: Any, workers: int, address: str | None) -> Iterator[None]:
         if ray.is_initialized():
             check_cluster(ray, workers)
         elif address and address != "local":
+            check_answers(address)
             stack.callback(ray.shutdown)
             try:
                 ray.init(address, **quiet)
             except ConnectionError:
-                raise WorkError(f"ray: no cluster answers at {address}; give the address of one.") from None
+                raise WorkError(
+                    f"ray: the cluster at {address} did not let this process in; see that it runs, and where it asks "
+                    "for tokens set RAY_AUTH_MODE=token."
+                ) from None
             check_cluster(ray, workers)
         else:
             check_workers(workers)
@@ -98,6 +104,17 @@ def connected(ray: Any, workers: int, address: str | None) -> Iterator[None]:
             stack.callback(ray.shutdown)
             ray.init("local", num_cpus=workers, include_dashboard=False, _temp_dir=folder, **quiet)
         yield
+
+
+def check_answers(address: str) -> None:
+    """Raises WorkError where nobody listens, which Ray itself takes two minutes to say."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():  # a word such as "auto"
+        return
+    try:
+        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise WorkError(f"ray: no cluster answers at {address} ({error}); give the address of one.") from None
 
 
 def check_cluster(ray: Any, workers: int) -> None:

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from prunelle.engines.ray import run_jobs, workers_of
+from prunelle.engines.reaper import reaped
 from prunelle.errors import DivergedError, MissingExtraError, SettingError, WorkError
 
 SECONDS = 120
@@ -19,7 +21,7 @@ CORES = 2
 
 # The jobs stand in the script itself, which a worker of Ray cannot import.
 PARENT = """
-    import sys, time
+    import signal, sys, time
     from pathlib import Path
     import torch
     from prunelle.engines.ray import run_jobs
@@ -31,7 +33,20 @@ PARENT = """
             time.sleep(1)
 
     if __name__ == "__main__":
+        # A shell hands SIGINT down as ignored to what it starts in the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         run_jobs(job, [f"{sys.argv[1]}/{n}{' '.join(sys.argv[2:])}" for n in range(2)], 2, shared=torch.ones(1000))
+"""
+
+
+DRIVER = """
+    from prunelle.engines.ray import run_jobs
+
+    def job(given, shared):
+        return given + shared
+
+    if __name__ == "__main__":
+        print(run_jobs(job, [1, 2], 2, shared=1))
 """
 
 
@@ -87,6 +102,32 @@ def engine():
     pytest.importorskip("ray")
     with workers_of(CORES, {"numbers": torch.ones(500_000)}) as made:
         yield made
+
+
+@pytest.fixture
+def cluster():
+    """The address of a Ray that somebody else has started."""
+    pytest.importorskip("ray")
+    with reaped() as folder, socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        port = place.getsockname()[1]
+        place.close()
+        words = ["start", "--head", f"--port={port}", f"--num-cpus={CORES}", "--include-dashboard=false", "--block"]
+        head = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", *words, f"--temp-dir={folder}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"},
+        )
+        in_time(lambda: answers(port))
+        yield f"127.0.0.1:{port}"
+        head.terminate()
+        head.wait()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def family(process: int) -> list[int]:
@@ -165,7 +206,30 @@ def test_more_workers_than_the_cluster_has_are_refused(engine) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("end", ["of itself", "killed", "all killed"])
+def test_an_address_where_nobody_listens_is_told() -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(WorkError, match=r"^ray: no cluster answers at 127\.0\.0\.1:1 \(.*refused\); give the addr"):
+        run_jobs(process_id, [0], 1, address="127.0.0.1:1")
+
+
+@pytest.mark.cluster
+def test_a_cluster_is_used_and_goes_on(cluster: str, tmp_path: Path) -> None:
+    script = tmp_path / "driver.py"
+    script.write_text(textwrap.dedent(DRIVER))
+    known = os.environ | {"RAY_ADDRESS": cluster, "RAY_AUTH_MODE": "token"}
+    for _ in range(2):
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=known)
+        assert (done.stdout, done.stderr) == ("[2, 3]\n", "")
+    unknown = os.environ | {"RAY_ADDRESS": cluster, "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=unknown)
+    assert done.stderr.rstrip().splitlines()[-1] == (
+        f"prunelle.errors.WorkError: ray: the cluster at {cluster} did not let this process in; see that it runs, and "
+        "where it asks for tokens set RAY_AUTH_MODE=token."
+    )
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("end", ["of itself", "killed", "all killed", "interrupted", "all interrupted"])
 def test_nothing_is_said_and_nobody_is_left(end: str, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     script, touched = tmp_path / "parent.py", tmp_path / "touched"
@@ -182,7 +246,11 @@ def test_nothing_is_said_and_nobody_is_left(end: str, tmp_path: Path) -> None:
     in_time(lambda: len(list(touched.iterdir())) == 2)
     everyone = family(process.pid)
     if end != "of itself":
-        (os.kill if end == "killed" else os.killpg)(process.pid, signal.SIGKILL)
+        sent = signal.SIGKILL if end.endswith("killed") else signal.SIGINT
+        (os.killpg if end.startswith("all") else os.kill)(process.pid, sent)
     said, _ = process.communicate(timeout=SECONDS)
     in_time(lambda: not alive(everyone), ORPHAN_SECONDS)
-    assert said == ""
+    if end.endswith("interrupted"):
+        assert said.count("Traceback") == 1 and said.rstrip().endswith("KeyboardInterrupt")
+    else:
+        assert said == ""
