@@ -9,6 +9,8 @@ from dataclasses import dataclass
 LOG_FROM_RATIO = 20
 """Costs that differ by more than this are shown on a logarithmic axis."""
 MOST_TICKS = 7
+CLOSE = 4
+"""Ends of a logarithmic axis that differ by less are close."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,12 @@ def even_ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Powers of ten; 2 and 5 times them too where there is room."""
+    """Powers of ten; 2 and 5 times them too where there is room; even steps where the ends are close."""
+    if high / low < CLOSE:
+        return even_ticks(low, high)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for parts in ((1, 2, 5), (1, 3), (1,)):
+    finer = [(1, 2, 3, 5, 7)] if high / low < 10 else []
+    for parts in (*finer, (1, 2, 5), (1, 3), (1,)):
         found = [part * 10.0**power for power in powers for part in parts]
         found = [value for value in found if low <= value <= high]
         if len(found) <= MOST_TICKS:

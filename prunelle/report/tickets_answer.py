@@ -32,12 +32,12 @@ def look(winner: Row | None, held: Sequence[Held], below: bool) -> str:
 def answer(scene: Scene, rows: Sequence[Row], retired: Mapping[str, Any], within: float) -> str:
     """The section. within: how far below the dense network still matches."""
     winner, point, held = scene.winner, scene.best, held_of(scene, rows)
-    warning = tickets_words.below_on_test(point, within) if point is not None else ""
-    told = [f"<h2>{text(tickets_words.verdict(winner, held, bool(warning)))}</h2>"]
+    below = "no" if point is None else tickets_words.below_on_test(point, within)
+    told = [f"<h2>{text(tickets_words.verdict(winner, held, below))}</h2>"]
     if winner is not None and point is not None:
         epoch = scene.rewinds.get(winner["rewind"])
         reached = tickets_words.reached(winner, point, epoch, scene.dense, scene.metric)
-        first = " ".join(filter(None, (reached, warning, tickets_words.chosen(winner, within))))
+        first = f"{reached} {tickets_words.chosen(winner, within)}"
         against = " ".join(tickets_words.against(held, scene.metric))
         told += [f'<p class="lead">{text(one)}</p>' for one in (first, against) if one]
         if winner.get("path"):
@@ -46,8 +46,8 @@ def answer(scene: Scene, rows: Sequence[Row], retired: Mapping[str, Any], within
         told.append(f'<div class="tiles">{tiles(scene, winner, point, held)}</div>')
     last = [tickets_words.lost(rows), tickets_words.retirement(retired, rows)]
     told.append(f'<p class="why">{text(" ".join(one for one in last if one))}</p>')
-    mark = look(winner, held, bool(warning))
-    inside = "".join(told).replace(" %", "\u00a0%")
+    mark = look(winner, held, below != "no")
+    inside = "".join(told).replace(" %", "\u00a0%").replace(" ± ", "\u00a0±\u00a0")
     return f'<section id="answer"{f" class={mark}" if mark else ""}>{inside}</section>\n'
 
 

@@ -45,14 +45,10 @@ def plan_words(plan: Row) -> list[str]:
     for workers, seconds in measured(plan).items():
         if (row := predicted(plan).get(workers)) is not None:
             off = 100 * (row["seconds"] / seconds - 1)
-            which = (
-                "as long as predicted"
-                if abs(off) < 0.05
-                else f"{abs(off):.1f} % {'less' if off > 0 else 'more'} than predicted"
-            )
+            which = f"{abs(off):.1f} % {'more' if off > 0 else 'less'} than" if abs(off) >= 0.05 else "as much as"
             found.append(
-                f"With {workers_of(workers)} {duration(row['seconds'])} were predicted; it took {duration(seconds)}, "
-                f"{which}."
+                f"With {workers_of(workers)} it took {duration(seconds)}; {duration(row['seconds'])} were predicted, "
+                f"{which} that."
             )
     if limits := plan.get("limits"):
         serial = sum(one["seconds"] for one in limits)

@@ -77,9 +77,7 @@ def test_a_winner_that_fails_on_test_is_not_green():
     rows = [*ROWS, *three("ticket", 0.02, 100, 0.970, 0.971, 0.972)]
     html = tickets_html(report(rows, winner=WINNER | {"kept": 0.02}))
     assert "matches the dense network on the validation split, but not on the test split" in read(html)
-    assert (
-        "the loss is more than 0.1 points beyond doubt." in read(html) and '<section id="answer" class=unsure>' in html
-    )
+    assert '<section id="answer" class=unsure>' in html
 
 
 def test_one_seed_has_no_band():

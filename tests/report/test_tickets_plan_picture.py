@@ -16,7 +16,7 @@ from .ticket_rows import PLAN
 def test_words_worked_out_by_hand():
     first, second = plan.plan_words(PLAN)
     # 60 / 64 = 0.9375; 105 / (5 + 16) = 5.
-    assert first == "With 2 workers 60 seconds were predicted; it took 64 seconds, 6.2 % more than predicted."
+    assert first == "With 2 workers it took 64 seconds; 60 seconds were predicted, 6.2 % less than that."
     assert second == (
         "No number of workers makes it shorter than 21 seconds: start and trial 5 seconds and dense network 16 "
         "seconds. So the speed-up ends at 5.00."
@@ -24,8 +24,10 @@ def test_words_worked_out_by_hand():
 
 
 def test_what_took_as_long_as_predicted_and_what_was_not_measured():
-    assert plan.plan_words(PLAN | {"measured_seconds": 60.0})[0].endswith("it took 60 seconds, as long as predicted.")
-    assert plan.plan_words(PLAN | {"measured_seconds": 50.0})[0].endswith("20.0 % less than predicted.")
+    assert plan.plan_words(PLAN | {"measured_seconds": 60.0})[0].endswith("60 seconds were predicted, as much as that.")
+    assert plan.plan_words(PLAN | {"measured_seconds": 50.0})[0].endswith(
+        "60 seconds were predicted, 20.0 % more than that."
+    )
     assert len(plan.plan_words(PLAN | {"measured_seconds": None})) == 1
     assert plan.plan_words(PLAN | {"measured_seconds": None, "limits": []}) == []
 
