@@ -16,7 +16,7 @@ from prunelle.tickets.fused_chain import Chain, first_to_turn, links_of
 from prunelle.tickets.fused_layers import FusedLayer, fuse
 from prunelle.tickets.fused_loss import member_losses, reads_inputs
 from prunelle.tickets.fused_rows import Layout, Rows, bind_, load_
-from prunelle.tickets.fusing import differs_on_trial, fusable
+from prunelle.tickets.fusing import fusable
 from prunelle.tickets.trainer import Start
 from prunelle.train.layout import best_layout
 from prunelle.train.losses import Objective
@@ -29,9 +29,12 @@ __all__ = ["FusedTrainer", "fusable"]
 class FusedTrainer:
     """A `trainer.Trainer` that steps all members at once. Final.
 
-    Same weights as of `trainer.PlainTrainer`, but for the order of sums. A member whose loss or gradient is not finite
-    keeps the weights and optimizer state of before that step, as there. On one thread of a CPU a member's bits depend
-    neither on who is trained beside it nor on how many.
+    Same weights as of `trainer.PlainTrainer` but for rounding. On one thread of a CPU every product, sum and update is
+    the one that a member takes alone, so that there is no difference at all for layers of common sizes (products of
+    very small matrices are rounded by where they lie), and a member's bits depend neither on who is trained beside it
+    nor on how many: in chains of linear layers and ReLUs always, elsewhere for batches of a multiple of 32 examples
+    (curved activations round the last numbers of a tensor otherwise). A member whose loss or gradient is not finite
+    keeps the weights and optimizer state of before that step, as there.
     grouped: convolutions and batch norms of all members as one with groups; one after the other where False. None:
     grouped on a GPU, where it is faster, and not on a CPU, where it is slower.
     Raises ModelError, with the reason that `fusable` gives.
@@ -45,7 +48,7 @@ class FusedTrainer:
         input_shape: tuple[int, int, int],
         grouped: bool | None = None,
     ) -> None:
-        reason = fusable(model, rule) or differs_on_trial(model, input_shape)
+        reason = fusable(model, rule, input_shape)
         if reason:
             raise ModelError(f"fused training: {reason}")
         like = next(model.parameters())

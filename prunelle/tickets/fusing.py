@@ -17,12 +17,16 @@ TOLERANCE = 1e-9
 """Of the largest output, in float64."""
 
 
-def fusable(model: nn.Module, rule: Update | None = None) -> str | None:
-    """Why this network, or this update, cannot be trained many at once, as a sentence; None where it can."""
+def fusable(model: nn.Module, rule: Update | None = None, input_shape: tuple[int, ...] | None = None) -> str | None:
+    """Why this network, or this update, cannot be trained many at once, as a sentence; None where it can.
+
+    input_shape: (C, H, W); with it a trial is made too, see `differs_on_trial`.
+    """
     return (
         next((reason for name, layer in model.named_modules() if (reason := layer_reason(name, layer))), None)
         or tensors_reason(model)
         or (rule_reason(rule) if rule is not None else None)
+        or (differs_on_trial(model, input_shape) if input_shape is not None else None)
     )
 
 
