@@ -229,10 +229,10 @@ class OnRay:
                 continue
             try:
                 answer = self.ray.get(reference)
-            except self.ray.exceptions.RayActorError as error:
-                self.bury(ledger, worker, error)
             except self.ray.exceptions.RayTaskError as error:
                 ledger.stop(error.cause)
+                self.bury(ledger, worker, error)
+            except self.ray.exceptions.RayError as error:
                 self.bury(ledger, worker, error)
             else:
                 take_in(ledger, worker, worker.calls.pop(reference), answer)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from prunelle.data.load import load_task
 from prunelle.engines.passing import Shared, dumps, dumps_apart, loads
 from prunelle.errors import DivergedError
 
@@ -94,6 +95,17 @@ def test_what_was_opened_outlives_the_file() -> None:
     found = made.open()
     made.close()
     assert found.sum() == 4
+
+
+def test_a_task_keeps_its_batches_and_its_bytes_lie_outside_the_body(shared) -> None:
+    task = load_task("digits")
+    sent = shared(task)
+    found = sent.open()
+    assert (found.fingerprint, found.loss, len(found.val)) == (task.fingerprint, task.loss, len(task.val))
+    mine, others = (next(iter(one.train.epoch(64, order=torch.Generator().manual_seed(1)))) for one in (task, found))
+    assert torch.equal(mine[0], others[0]) and torch.equal(mine[1], others[1])
+    images = sum(split.images.numel() for split in (task.train, task.val, task.test))
+    assert len(sent.body) < 5_000 < images < sent.spans[-1][1]
 
 
 def test_nothing_in_it_is_no_trouble(shared) -> None:
