@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prunelle.report import tickets_words
+from prunelle.report import tickets_verdict, tickets_words
 from prunelle.report.cells import points
 from prunelle.report.fitted_words import score
 from prunelle.report.plain import text
@@ -32,13 +32,13 @@ def look(winner: Row | None, held: Sequence[Held], below: bool) -> str:
 def answer(scene: Scene, rows: Sequence[Row], retired: Mapping[str, Any], within: float) -> str:
     """The section. within: how far below the dense network still matches."""
     winner, point, held = scene.winner, scene.best, held_of(scene, rows)
-    below = "no" if point is None else tickets_words.below_on_test(point, within)
-    told = [f"<h2>{text(tickets_words.verdict(winner, held, below))}</h2>"]
+    below = "no" if point is None else tickets_verdict.below_on_test(point, within)
+    told = [f"<h2>{text(tickets_verdict.verdict(winner, held, below))}</h2>"]
     if winner is not None and point is not None:
         epoch = scene.rewinds.get(winner["rewind"])
-        reached = tickets_words.reached(winner, point, epoch, scene.dense, scene.metric)
-        first = f"{reached} {tickets_words.chosen(winner, within)}"
-        against = " ".join(tickets_words.against(held, scene.metric))
+        reached = tickets_verdict.reached(winner, point, epoch, scene.dense, scene.metric)
+        first = f"{reached} {tickets_verdict.chosen(winner, within)}"
+        against = " ".join(tickets_verdict.against(held, scene.metric))
         told += [f'<p class="lead">{text(one)}</p>' for one in (first, against) if one]
         if winner.get("path"):
             rest = text(which(scene, winner, point))
