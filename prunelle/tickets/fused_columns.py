@@ -33,10 +33,12 @@ def columns_of(x: Tensor) -> Columns:
     if len(places) >= most:
         return Columns(x)
     still = varies.logical_not_().nonzero().flatten()
-    values, which = x[0, still].unique(return_inverse=True)
-    if len(places) + len(values) > most:
+    which = x[0, still].unique(return_inverse=True)[1]
+    num_values = int(which.max()) + 1
+    if len(places) + num_values > most:
         return Columns(x)
     source = torch.empty(x.shape[1], dtype=torch.int64)
     source[places] = torch.arange(len(places))
     source[still] = which + len(places)
-    return Columns(x, torch.cat([x.index_select(1, places), values.expand(len(x), -1)], 1), source)
+    one_each = torch.empty(num_values, dtype=torch.int64).scatter_(0, which, still)
+    return Columns(x, x.index_select(1, torch.cat([places, one_each])), source)
