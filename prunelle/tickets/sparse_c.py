@@ -146,46 +146,73 @@ static room room_behind(vn *free, const layer *l, int32_t v) {
   }
   return r;
 }
-/* The gradient of a convolution's weights and of its input, which is overwritten by it. free: from here on. */
-static void conv_gradients(const layer *l, const member *m, float *g, vn *in, const room *r, vn *free, int32_t v) {
-  const int first = l == m->layers;
-  vn *whole = free, *sums = whole + (int64_t)l->high * l->wide * v, *into = sums + l->most;
-  const int64_t size = first ? 0 : (int64_t)l[-1].places * v;
-  memset(into, 0, (size_t)size * sizeof(vn));
-  conv_backward(l, m->weights, g, in, r->out, r->which, whole, sums, first ? 0 : into, v);
-  for (int32_t i = 0; i < l->num_reads; i++) {
-    const int64_t at = (int64_t)l->reads[i] * v;
-    for (int32_t j = 0; j < v; j++) in[at + j] = slope_(into[at + j], in[at + j], l - 1);
+/* The convolutions in front take PART vectors of images at a time, so that what they leave stays in the second-level
+   cache; it lies part by part, row by row, vector by vector, and in `flat` as linear layers read it. */
+#define EACH_PART for (int32_t at = 0, n = PART < v ? PART : v; at < v; at += n, n = v - at < PART ? v - at : PART)
+static void convolve(const member *m, const vn *images, const room *rooms, int32_t count, vn *free, vn *flat,
+                     int32_t features, int32_t v) {
+  const layer *l = m->layers;
+  EACH_PART {
+    for (int32_t i = 0; i < count; i++) {
+      const vn *in = i ? rooms[i - 1].out + (int64_t)at * l[i - 1].places : images + (int64_t)at * features;
+      const int64_t from = (int64_t)at * l[i].places;
+      conv_forward(l + i, m->weights, in, rooms[i].out + from, rooms[i].which + from, free, n);
+    }
+    const vn *out = rooms[count - 1].out + (int64_t)at * l[count - 1].places;
+    for (int64_t i = 0; i < l[count - 1].places; i++)
+      for (int32_t j = 0; j < n; j++) flat[i * v + at + j] = out[i * n + j];
+  }
+}
+/* flat: holds the gradient now. */
+static void convolve_back(const member *m, float *g, vn *images, const room *rooms, int32_t count, vn *free,
+                          const vn *flat, int32_t features, int32_t v) {
+  const layer *l = m->layers;
+  EACH_PART {
+    vn *out = rooms[count - 1].out + (int64_t)at * l[count - 1].places;
+    for (int64_t i = 0; i < l[count - 1].places; i++)
+      for (int32_t j = 0; j < n; j++) out[i * n + j] = flat[i * v + at + j];
+    for (int32_t i = count - 1; i >= 0; i--) {
+      vn *in = i ? rooms[i - 1].out + (int64_t)at * l[i - 1].places : images + (int64_t)at * features;
+      const int64_t from = (int64_t)at * l[i].places;
+      conv_gradients(l + i, m->weights, g, in, rooms[i].out + from, rooms[i].which + from, free, i > 0, n);
+    }
   }
 }
 /* One update; the loss before it. Nothing is updated where the loss or a gradient is not finite. */
 static float update(member *m, const rule *r, const task *t, vn *images, vn *space, int32_t i) {
   const int32_t v = (t->size + LANES - 1) / LANES, last = m->num_layers - 1, count = m->ends[m->num_tensors - 1];
+  const layer *l = m->layers;
+  int32_t front = 0;
+  vn *flat = images;
   room rooms[last + 1];
   for (int32_t n = 0; n <= last; n++) {
-    const layer *l = m->layers + n;
-    rooms[n] = room_behind(n ? rooms[n - 1].next : space, l, v);
-    const vn *in = n ? rooms[n - 1].out : images;
-    if (l->width) conv_forward(l, m->weights, in, rooms[n].out, rooms[n].which, rooms[n].next, v);
-    else forward(l, m->weights, in, rooms[n].out, v);
+    rooms[n] = room_behind(n ? rooms[n - 1].next : space, l + n, v);
+    if (l[n].width) front = n + 1;
   }
-  const float loss =
-      cross_entropy(rooms[last].out, t->labels[i], m->layers[last].outputs, t->size, v, (float)r->smoothing);
+  vn *free = rooms[last].next;
+  if (front) {
+    flat = free;
+    free += (int64_t)l[front - 1].places * v;
+    convolve(m, images, rooms, front, free, flat, t->features, v);
+  }
+  for (int32_t n = front; n <= last; n++)
+    forward(l + n, m->weights, n > front ? rooms[n - 1].out : flat, rooms[n].out, v);
+  const float loss = cross_entropy(rooms[last].out, t->labels[i], l[last].outputs, t->size, v, (float)r->smoothing);
   memset(t->gradients, 0, (size_t)count * sizeof(float));
-  for (int32_t n = last; n >= 0; n--) {
-    const layer *l = m->layers + n;
-    vn *in = n ? rooms[n - 1].out : images;
-    if (l->width) {
-      conv_gradients(l, m, t->gradients, in, rooms + n, rooms[last].next, v);
-    } else {
-      weights(l, t->gradients, in, rooms[n].out, v);
-      if (n) inputs(l, m->weights, in, rooms[n].out, v);
-    }
+  for (int32_t n = last; n >= front; n--) {
+    vn *in = n > front ? rooms[n - 1].out : flat;
+    weights(l + n, t->gradients, in, rooms[n].out, v);
+    if (n) inputs(l + n, m->weights, in, rooms[n].out, v);
   }
+  if (front) convolve_back(m, t->gradients, images, rooms, front, free, flat, t->features, v);
   if (!all_finite(&loss, 1) || !all_finite(t->gradients, count)) return loss;
   if (r->kind) adam(m, t->gradients, r, t->lrs[i]);
   else sgd(m, t->gradients, r, (float)t->lrs[i]);
   return loss;
+}
+/* As `turn`, in the parts that a first convolution takes. */
+static void turn_parts(vn *to, const float *images, int32_t batch, int32_t features, int32_t v) {
+  EACH_PART turn(to + (int64_t)at * features, images + (int64_t)at * LANES * features, batch - at * LANES, features, n);
 }
 /* One update of each member. Gives the first member with a label that is no class, before anything is done; else -1. */
 int32_t sparse_step(member *members, const rule *r, const task *t) {
@@ -199,7 +226,8 @@ int32_t sparse_step(member *members, const rule *r, const task *t) {
   const float *before = 0;
   for (int32_t n = 0; n < t->members; n++) {
     const int32_t i = t->order[n];
-    if (t->images[i] != before) turn(turned, t->images[i], t->size, t->features, v);
+    if (t->images[i] != before)
+      (members[i].layers->width ? turn_parts : turn)(turned, t->images[i], t->size, t->features, v);
     before = t->images[i];
     t->losses[i] = update(members + i, r, t, turned, rows, i);
   }

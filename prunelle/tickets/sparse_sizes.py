@@ -59,5 +59,5 @@ def vectors_needed(links: Sequence[Link], sizes: Sequence[Size]) -> int:
     """Rows of a batch that the C text needs room for, at most."""
     own = sum(size.outputs + -(-size.outputs // 4) + 1 for size in sizes)
     convolutions = [(link, size) for link, size in zip(links, sizes, strict=True) if link.convolves]
-    scratch = [prod(size.plane) + prod(link.shape[1:]) + size.inputs for link, size in convolutions]
+    scratch = [prod(size.plane) + prod(link.shape[1:]) + size.inputs + size.outputs for link, size in convolutions]
     return sizes[0].inputs + own + max(scratch, default=0)
