@@ -34,13 +34,21 @@ from disturbed.sweep_checks import Stood, after_a_kill, differences, num_done, o
 from disturbed.sweep_job import QUICK, WHOLE, Way, run_sweep, warm_up
 
 LATEST = {QUICK: 0.6, WHOLE: 0.15}
-"""Of an undisturbed search, when the next kill comes at the latest; thrice that where a start takes seconds."""
+"""Of an undisturbed search, when the next kill comes at the latest; twice that where a start takes seconds."""
 LOCAL = (Way(), Way("sparse"), Way(workers=1), Way("fused"), Way(method="spawn"))
 RAY = (Way(engine="ray", method="spawn"),)
-WRITES = ("settings.json", "rewind-", "train.checkpoint", "metrics.jsonl", "model.safetensors", "model.json")
-WRITES += ("card.json", "sweep.json", "arrangement.json", "plan.json", "points.json", "rows.csv")
-FIRST = 12
-"""A kill inside the writing of a certain kind of file comes in one of so many calls."""
+OFTEN = (
+    "settings.json",
+    "rewind-",
+    "train.checkpoint",
+    "metrics.jsonl",
+    "model.safetensors",
+    "model.json",
+    "card.json",
+)
+"""Files of every run."""
+ONCE = ("sweep.json", "arrangement.json", "model.safetensors", "model.json", "points.json", "rows.csv", "rows.json")
+"""Files of OUT, which the driver writes, each in three calls."""
 
 
 @dataclass
@@ -63,18 +71,19 @@ class Tally:
     problems: list[str] = field(default_factory=list)
 
 
-def disturbance(way: Way, share: float, reference: Reference, draw: random.Random) -> dict:
+def disturbance(way: Way, share: float, out: Path, reference: Reference, draw: random.Random) -> dict:
     """Arguments of `run_sweep` for the next start. At most two workers die in one: the third death is an error."""
     latest = share * reference.ended.seconds
     if way.method == "spawn":
-        return {"kills": moments(draw, 3 * latest, draw.choice((0, 1, 1, 2)))}
-    if draw.random() < 0.5:
+        return {"kills": moments(draw, 2 * latest, draw.choice((0, 1, 1, 2)))}
+    missing = [name for name in ONCE if not (out / name).exists()]
+    chance, kind = draw.random(), draw.choice(("kill", "kill_one"))
+    if chance < 0.5:
         return {"kills": moments(draw, latest, draw.choice((0, 1, 1, 2)))}
-    kind = draw.choice(("kill", "kill_one"))
-    if draw.random() < 0.5:
-        fault = Fault(kind, draw.randint(1, max(1, round(share * reference.ended.calls))))
-    else:
-        fault = Fault(kind, draw.randint(1, FIRST), draw.choice(WRITES))
+    if chance > 0.95 and missing:
+        return {"fault": Fault(kind, draw.randint(1, 3), f"/{out.name}/.{draw.choice(missing)}")}
+    any_call = Fault(kind, draw.randint(1, max(1, round(share * reference.ended.calls))))
+    fault = any_call if chance > 0.75 else Fault(kind, draw.randint(1, 12), draw.choice(OFTEN))
     return {"fault": fault, "kills": moments(draw, 2 * latest, draw.choice((0, 0, 1)))}
 
 
@@ -96,7 +105,7 @@ def play(way: Way, grid: tuple[str, ...], out: Path, reference: Reference, tally
     while ended is None or (ended.code == -9 and not problems):
         stood = standing(out)
         enough = sum(tally.kills.values()) >= tally.wanted
-        how = {} if enough else disturbance(way, LATEST[grid], reference, draw)
+        how = {} if enough else disturbance(way, LATEST[grid], out, reference, draw)
         ended = run_sweep(way, grid, out, look=partial(remember, out, stood), **how)
         tally.starts += 1
         tally.kills.update(struck(ended, how.get("fault")))

@@ -71,7 +71,7 @@ def outcome(out: Path) -> dict[str, object]:
 def when_done(out: Path, reference: dict[str, object]) -> list[str]:
     """Problems of a finished search: it differs from the undisturbed one, or left something behind."""
     found = differences(outcome(out), reference)
-    for pattern in ("*.tmp", "*.next", "train.checkpoint"):
+    for pattern in ("*.tmp", "*.next", "train.checkpoint", ".trial-*"):
         found += [f"{path.relative_to(out)}: was left" for path in out.rglob(pattern)]
     return found
 

@@ -20,6 +20,7 @@ from prunelle.tickets.barrier import Pair, barrier_of, measure_barrier
 from prunelle.tickets.finished import card_of
 from prunelle.tickets.grid import Member, parent, waves
 from prunelle.tickets.lottery import Lottery, Place, is_done
+from prunelle.tickets.trials import clear
 from prunelle.tickets.work import work
 
 ARRANGEMENT = "arrangement.json"
@@ -79,6 +80,7 @@ def arrangement_of(lottery: Lottery, task: Task, place: Place, engine: Engine, w
         return Arrangement.from_json(read_sealed_json(path))
     watch("trial: how to train", 0.0)
     chosen = choose(lottery, task, place, engine, told)
+    clear(place.out)
     write_sealed_json(path, chosen.to_json())
     return chosen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from prunelle.tickets.rewind import load_point, mask_of, save_point
 from prunelle.tickets.trainer import Start
 from prunelle.tickets.work import How, trainer_of
 
+FOLDER = ".trial-"
 TRIAL_SECONDS = 0.7
 FEWEST_STEPS = 3
 
@@ -80,7 +82,7 @@ def looks(job: Trial, task: Task) -> tuple[float, float]:
     """Seconds of what a member does after each epoch: a validation and its row; and of what it does once: its run,
     weights and mask to begin with, two evaluations, saving and the card at its end."""
     lottery, out = job.lottery, job.place.out
-    with tempfile.TemporaryDirectory(dir=out if out.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(prefix=FOLDER, dir=out if out.is_dir() else None) as folder:
         place = replace(job.place, out=Path(folder))
         opened = lottery.open(task, 0)
         model = opened.model.to(place.device)
@@ -104,3 +106,9 @@ def looks(job: Trial, task: Task) -> tuple[float, float]:
                 finish(Live(member, run, Start(tensors, kept), 0), model, lottery, task)
 
         return seconds_a_call(look), seconds_a_call(once)
+
+
+def clear(out: Path) -> None:
+    """Remove what trials that were killed have left in `out`."""
+    for left in out.glob(f"{FOLDER}*"):
+        shutil.rmtree(left, ignore_errors=True)
