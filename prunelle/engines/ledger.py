@@ -63,11 +63,12 @@ class Ledger(Generic[Worker]):
 
     def give_back(self, worker: Worker, numbers: list[int]) -> None:
         """What a worker held and had not begun waits again; after an error it is dropped, as it may have been."""
-        if self.error is None:
-            self.waiting.extendleft(reversed(numbers))
         held = self.held.get(worker, deque())
-        for number in set(numbers) & set(held):
+        returned = [number for number in numbers if number in held]
+        for number in returned:
             held.remove(number)
+        if self.error is None:
+            self.waiting.extendleft(reversed(returned))
 
     def bury(self, worker: Worker) -> None:
         """A worker has died: the first job it held was at work, and is blamed; all wait again."""

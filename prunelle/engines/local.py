@@ -54,9 +54,6 @@ def workers_of(workers: int, shared: Any = None) -> Iterator[Engine]:
     engine = Local(workers, shared)
     try:
         yield engine
-    except BaseException:
-        engine.kill()
-        raise
     finally:
         engine.end()
 
@@ -105,7 +102,12 @@ class Local:
             self.hand_out(ledger, bodies)
             self.hear(ledger, seconds)
 
-        return ledger.drive(turn, watch)
+        try:
+            return ledger.drive(turn, watch)
+        except BaseException:
+            if ledger.num_open:  # not a job's error: Ctrl-C, or what the watcher raised
+                self.kill()
+            raise
 
     def staff(self, ledger: Ledger[Worker]) -> None:
         """Start the workers that are missing, none for more jobs than there are."""
@@ -165,6 +167,9 @@ class Local:
         """End the workers now, whatever they do."""
         for worker in self.crew:
             worker.process.kill()
+        for worker in self.crew:
+            put_away(worker)
+        self.crew.clear()
 
     def end(self) -> None:
         """Let idle workers end by themselves."""
@@ -172,9 +177,7 @@ class Local:
             worker.tell("end")
         for worker in self.crew:
             worker.process.join(END_SECONDS)
-            worker.process.kill()
-            put_away(worker)
-        self.crew.clear()
+        self.kill()
         if self.shared is not None:
             self.shared.close()
             self.shared = None

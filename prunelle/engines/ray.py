@@ -199,7 +199,21 @@ class OnRay:
             self.hand_out(ledger, bodies)
             self.hear(ledger, seconds)
 
-        return ledger.drive(turn, watch)
+        self.settle()
+        try:
+            return ledger.drive(turn, watch)
+        except BaseException:
+            if ledger.num_open:  # not a job's error: Ctrl-C, or what the watcher raised
+                self.end()
+            raise
+
+    def settle(self) -> None:
+        """Await what was asked for the last jobs, so that no answer is taken to be about these."""
+        asked = [reference for worker in self.crew for reference, method in worker.calls.items() if method != "ready"]
+        if asked:
+            self.ray.wait(asked, num_returns=len(asked))
+        for worker in self.crew:
+            worker.calls = {reference: method for reference, method in worker.calls.items() if method == "ready"}
 
     def staff(self, ledger: Ledger[Worker]) -> None:
         """Start the actors that are missing, none for more jobs than there are."""

@@ -77,6 +77,14 @@ def test_the_first_error_stops_all_that_has_not_begun() -> None:
         results(ledger)
 
 
+def test_what_a_worker_does_not_hold_any_more_is_not_given_back() -> None:
+    ledger: Ledger[str] = Ledger(1, workers=1)
+    ledger.finish("a", *ledger.batch("a"), None)
+    ledger.give_back("a", [0])
+    ledger.give_back("unknown", [0])
+    assert ledger.num_open == 0
+
+
 def test_jobs_of_a_dead_worker_go_to_others_and_the_blamed_one_alone() -> None:
     ledger: Ledger[str] = Ledger(16, workers=2)
     assert ledger.batch("a") == [0, 1, 2, 3]

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +39,11 @@ PARENT = """
         run_jobs(job, [{"pipe": sys.argv[1]}] * 2, workers=2, shared=torch.ones(1000))
 """
 
-UNGUARDED = """
+# A worker imports the script under another name.
+STILLBORN = """
+    import sys
+    if __name__ != "__main__":
+        sys.exit("not here")
     from prunelle.engines.local import run_jobs
     run_jobs(print, [1], workers=1)
 """
@@ -224,20 +227,22 @@ def test_an_error_of_a_job_arrives_and_the_engine_goes_on(engine, way: str, kind
     assert engine.run(process_id, [0])
 
 
-def test_what_the_watcher_raises_stops_everything() -> None:
+def test_what_the_watcher_raises_stops_everything_and_the_engine_goes_on(engine, tmp_path: Path) -> None:
+    before = set(engine.run(process_id, range(50)))
+
     def stop() -> None:
         raise Stop
 
-    threads = threading.active_count()
     with pytest.raises(Stop):
-        run_jobs(wait_for_others, [{"number": 0, "folder": Path("/"), "others": -1}], 1, stop)
-    assert threading.active_count() == threads
+        engine.run(wait_for_others, [{"number": 0, "folder": tmp_path, "others": -1}], stop)
+    assert not before & set(engine.run(process_id, range(50)))
 
 
-def test_a_script_that_starts_its_work_in_the_open_is_told(tmp_path: Path) -> None:
-    script = tmp_path / "unguarded.py"
-    script.write_text(textwrap.dedent(UNGUARDED))
+def test_workers_that_die_before_they_begin_are_told(tmp_path: Path) -> None:
+    script = tmp_path / "stillborn.py"
+    script.write_text(textwrap.dedent(STILLBORN))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=SECONDS)
+    assert done.stderr.splitlines().count("not here") == 3
     assert done.stderr.rstrip().splitlines()[-1] == (
         "prunelle.errors.WorkError: 3 worker processes in a row died before they could begin; see what they wrote "
         'above; a script of your own must start its work below `if __name__ == "__main__":`.'
