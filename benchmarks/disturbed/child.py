@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .family import wait_until_gone, workers
+from .family import die_with_parent, wait_until_gone, workers
 from .faults import Counter, Fault, install
 
 
@@ -96,6 +96,7 @@ def moments(draw: random.Random, latest: float, num_workers: int) -> list[Kill]:
 
 def become(work: Callable[[], int], out: Path, fault: Fault | None, counter: Counter, said: int) -> None:
     os.setsid()
+    die_with_parent()
     os.dup2(said, 1)
     os.dup2(said, 2)
     code = 70

@@ -7,12 +7,21 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def adopt() -> None:
     """From now on orphans below this process become its children, whatever session they are in: none gets lost."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """Be killed when the process that forked this one ends."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def prctl(what: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(what, value, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 
 
