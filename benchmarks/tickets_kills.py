@@ -116,7 +116,7 @@ def play(way: Way, grid: tuple[str, ...], out: Path, reference: Reference, tally
         problems = after_a_kill(out, stood) + [f"outlived its driver: {orphan}" for orphan in ended.orphans]
         if ended.code not in (0, -9):
             problems.append(f"ended with {ended.code}: {ended.said[-500:]}")
-        print(f"{out.name}: {sum(tally.kills.values())} kills, {num_done(out)} done", file=sys.stderr)
+        print(f"{out.name}: {sum(tally.kills.values())} kills, {num_done(out)} done", *problems, file=sys.stderr)
     problems = problems or when_done(out, reference.parts) + again(way, grid, out)
     tally.problems += [f"{out.name} ({way}): {one}" for one in problems]
     row = {"search": out.name, "way": str(way), "kills": sum(tally.kills.values()) - before}
