@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isfinite
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +11,13 @@ from torch import Tensor, nn
 from prunelle.data.task import Batch
 from prunelle.errors import ModelError
 from prunelle.prune.masks import zero_
+from prunelle.tickets.fused_autograd import Autograd, Passes
 from prunelle.tickets.fused_chain import Chain, first_to_turn, links_of
 from prunelle.tickets.fused_layers import FusedLayer, fuse
-from prunelle.tickets.fused_loss import member_losses, reads_inputs
 from prunelle.tickets.fused_rows import Layout, Rows, bind_, load_
 from prunelle.tickets.fusing import fusable
 from prunelle.tickets.trainer import Start
 from prunelle.train.layout import best_layout
-from prunelle.train.losses import Objective
 from prunelle.train.optimizers import State
 from prunelle.train.step import Update
 
@@ -73,11 +71,9 @@ class FusedTrainer:
         weights, gradients = self.layout.views(self.rows.weights), self.layout.views(self.rows.gradients)
         bind_(self.net, weights)
         links = links_of(self.net, weights, gradients)
-        return (
-            Chain(links, self.objective)
-            if links
-            else Autograd(self.net, self.objective, self.rows.gradients, gradients)
-        )
+        if links:
+            return Chain(links, self.objective)
+        return Autograd(self.net, self.objective, self.rows.gradients, gradients)
 
     def step_(self, batches: Sequence[Batch], lrs: Sequence[float], seeds: Sequence[int]) -> Tensor:
         losses, bounds = torch.stack([found.float() for found in self.passes.losses_(batches)]).cpu()
@@ -116,35 +112,3 @@ class FusedTrainer:
             if name not in self.layout.shapes:
                 tensor.data = tensor.data[chosen]
         self.passes = self.bind_()
-
-
-class Passes(Protocol):
-    """Forward and backward of all members."""
-
-    def losses_(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-        """As `Chain.losses_`."""
-
-    def prepare_(self, member: int) -> None:
-        """As `Chain.prepare_`."""
-
-
-class Autograd:
-    """Any other network: its own forward, and autograd. rows: (members, width), where the gradients go. views: of
-    these, by name. Final."""
-
-    def __init__(self, net: nn.Module, objective: Objective, rows: Tensor, views: Mapping[str, Tensor]) -> None:
-        self.net, self.objective, self.rows, self.views = net, objective, rows, list(views.values())
-
-    def losses_(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-        members, first = len(batches), batches[0][0]
-        shared = all(inputs is first for inputs, _ in batches)
-        folded = first.repeat(members, *[1] * (first.ndim - 1)) if shared else torch.cat([x for x, _ in batches])
-        targets = torch.cat([wanted for _, wanted in batches])
-        seen = first if shared or not reads_inputs(self.objective) else folded
-        losses = member_losses(self.objective, seen, self.net(folded), targets, members)
-        weights = [p for p in self.net.parameters() if p.requires_grad]
-        torch._foreach_copy_(self.views, list(torch.autograd.grad(losses.sum(), weights, materialize_grads=True)))
-        return losses.detach(), torch.linalg.vector_norm(self.rows, dim=1)
-
-    def prepare_(self, member: int) -> None:
-        """Nothing is left to do."""
