@@ -107,7 +107,9 @@ def check_search(recipe: TicketRecipe, data_dir: str | None, trust: bool, engine
     from prunelle.data.find import check_data
 
     if engine not in ENGINES:
-        raise SettingError(f"--engine {engine!r}: must be {' or '.join(ENGINES)}{meant(engine, ENGINES)}.")
+        raise SettingError(
+            f"--engine {engine!r}: must be {' or '.join(ENGINES)}{meant(engine, ENGINES)}; pass one of them."
+        )
     check_device_word(device)
     check_model_word(recipe.model, None, trust)
     check_data(recipe.data, data_dir)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from prunelle.recipes.lottery import Retiring
 from prunelle.recipes.settings import (
     BlocksStage,
     Cell,
@@ -37,7 +38,13 @@ STAGES: Mapping[str, type[BaseModel]] = {
     "quantize": QuantizeStage,
     "qat": QatStage,
 }
-HOLDERS: Mapping[str, type[BaseModel]] = {"cells": Cell, "dense": Training, "training": Training, **STAGES}
+HOLDERS: Mapping[str, type[BaseModel]] = {
+    "cells": Cell,
+    "dense": Training,
+    "training": Training,
+    "retiring": Retiring,
+    **STAGES,
+}
 """Which settings stand below a word of a place; pydantic puts a stage's kind into the place."""
 ALLOWED: Mapping[str, str] = {
     "greater_than": "above {gt}",
@@ -50,6 +57,7 @@ ALLOWED: Mapping[str, str] = {
     "float_type": "a number",
     "float_parsing": "a number",
     "int_parsing": "a whole number",
+    "bool_type": "true or false",
     "string_type": "a text",
     "string_too_short": "a text that is not empty",
     "string_too_long": "a text of at most {max_length} characters",

@@ -80,11 +80,14 @@ def recipe_from_file(path: Path) -> AnyRecipe:
     except (ValueError, RecursionError) as error:
         reason = "a number has thousands of digits" if "int_max_str_digits" in str(error) else error
         raise SettingError(f"{path}: is not JSON ({reason}); correct it there.") from None
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if kind is not None and kind != "tickets":
+        raise SettingError(f"{path}: kind is {kind!r:.80}, must be 'tickets'; leave it out for an experiment of cells.")
+    recipe: type[Recipe] | type[TicketRecipe] = TicketRecipe if kind else Recipe
     try:
-        tickets = isinstance(values, dict) and values.get("kind") == "tickets"
-        return (TicketRecipe if tickets else Recipe).model_validate(values)
+        return recipe.model_validate(values)
     except ValidationError as error:
-        raise SettingError(f"{path}: {sentence(error)}.") from None
+        raise SettingError(f"{path}: {sentence(error, recipe)}.") from None
 
 
 def once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -40,8 +40,8 @@ def write_files(recipe: TicketRecipe, found: Found, asked: Asked) -> list[dict[s
 
     Raises DiskError.
     """
-    write_csv(found.rows, asked.out / "rows.csv")
-    write_json(found.rows, asked.out / "rows.json")
+    write_csv(found.rows, asked.out / "rows.csv", COLUMNS)
+    write_json(found.rows, asked.out / "rows.json", COLUMNS)
     files = [told(asked.out / "rows.csv", "a line a training"), *map(dict, shipped_files(asked.out))]
     page = write_tickets_page(page_of(recipe, found, asked, files), asked.out / "report.html")
     return [told(page, "report"), *files]

@@ -104,6 +104,10 @@ VALID: tuple[tuple[str, ...], ...] = (
     ("measure", "saved", "--data", "mnist", "--data-dir", RUBBISH, "--batch", "2"),
     ("ship", "lenet5", "--format", "onnx", "--data", "mnist", "--data-dir", RUBBISH, "--batch", "2", "--out", "out"),
     ("compare", "saved", "lenet5", "--data", "mnist", "--data-dir", RUBBISH, "--max-drop", "0.5"),
+    ("sweep", "lottery_lenet", "--set", "masks=3", "--engine", "local", "--data-dir", RUBBISH, "--out", "out"),
+    ("sweep", "lottery_resnet20", "--set", "kept=[0.5,0.1]", "--data-dir", RUBBISH, "--workers", "1", "--out", "out"),
+    ("run", "lottery_lenet", "--set", "iterative=true", "--data-dir", RUBBISH, "--out", "out"),
+    ("plan", "lottery_lenet", "--set", "seeds=2", "--data-dir", RUBBISH, "--workers", "20"),
 )
 
 TRAINING = {"epochs": 2, "lr": 0.1, "batch_size": 64, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4}
@@ -182,6 +186,7 @@ def words(folder: Path, draw: random.Random) -> Iterator[Mutant]:
         "random",
     }
     named |= {"layer", "eager", "saved", "train", "prune", "run", "measure", "compare", "ship", "onnx"}
+    named |= {"sweep", "plan", "local", "lottery_lenet", "lottery_resnet20"}
     while True:
         line = list(draw.choice(VALID))
         at = draw.choice([i for i, word in enumerate(line) if word in named or word.startswith("--")])
@@ -200,6 +205,8 @@ NUMERIC = {
     "--sparsity": ("1", "1.3", "-0.1", "2", "90%", "1e9"),
     "--seed": ("-1", "2147483648", "0.5"),
     "--threads": ("0", "-2", "100000", "1.5"),
+    "--workers": ("0", "-2", "100000000", "1.5"),
+    "--engine": ("spark", "Local", "rays"),
     "--batch": ("0", "-1", "3.7", "99999999999"),
     "--max-drop": ("-0.5", "101"),
     "--input": ("3,32", "1,28,28,1", "0,28,28", "1,28,-28", "a,b,c", "3,99999,32", "1,28,x"),
@@ -219,6 +226,8 @@ def values(folder: Path, draw: random.Random) -> Iterator[Mutant]:
         "train": ("--epochs", "--seed", "--threads", "--input", "--device"),
         "prune": ("--epochs", "--seed", "--threads", "--input", "--device", "--sparsity", "--score", "--scope"),
         "run": ("--threads", "--device"),
+        "sweep": ("--workers", "--engine", "--seed", "--device"),
+        "plan": ("--workers", "--device"),
         "measure": ("--batch", "--threads", "--seed", "--input", "--device", "--runtime"),
         "compare": ("--max-drop", "--threads", "--device"),
         "ship": ("--batch", "--threads", "--seed", "--input", "--format", "--precision", "--target"),
@@ -227,7 +236,7 @@ def values(folder: Path, draw: random.Random) -> Iterator[Mutant]:
         line = list(draw.choice(VALID))
         option = draw.choice(accepts[line[0]])
         own = NUMERIC[option]
-        plain = option in ("--epochs", "--sparsity", "--seed", "--threads", "--batch", "--max-drop")
+        plain = option in ("--epochs", "--sparsity", "--seed", "--threads", "--workers", "--batch", "--max-drop")
         value = draw.choice(own + (NUMBERS if plain else ("",)))
         if option in line:
             at = line.index(option)
@@ -245,7 +254,7 @@ def missing(folder: Path, draw: random.Random) -> Iterator[Mutant]:
     while True:
         line = list(draw.choice(VALID))
         needed = {"train": ("--data", "--out"), "prune": ("--out", amount_of(line)), "run": ("--out",)}
-        needed["ship"] = ("--format", "--out")
+        needed |= {"ship": ("--format", "--out"), "sweep": ("--out",), "plan": ("--workers",)}
         choices = [*needed.get(line[0], ()), "model", "value", "extra"]
         choice = draw.choice(choices)
         if choice == "model":
@@ -281,7 +290,18 @@ def settings(folder: Path, draw: random.Random) -> Iterator[Mutant]:
     }
     for_run = {"seeds": ("0", "-1", "1001", "1e6", "true", "[0]"), "epochs": ("0", "2.5", '"3"', "x", "1" + "0" * 5000)}
     for_run |= {"sparsity": ("1", "1.3", "-0.1", "NaN", "half"), "conv_epochs": ("0", "[]", "{}")}
+    of_tickets = {"masks": ("0", "51", "2.5", "true"), "rewinds": ("0", "21", "[1]"), "iterative": ("1", "yes", "null")}
+    of_tickets |= {"controls": ("random", '["lr","lr"]', '["best"]', "3"), "audit": ("2", "-0.1", "some")}
+    of_tickets |= {"arrangement": ("fast", "0", "Plain"), "epochs": ("2", "0", "x"), "patience": ("0", "1.5")}
     while True:
+        if draw.random() < 0.2:
+            key = draw.choice(list(of_tickets))
+            pair = draw.choice([f"{key}={draw.choice(of_tickets[key])}", f"{typo(key, draw)}=1"])
+            start = draw.choice(
+                [("sweep", "lottery_lenet", "--out", "out"), ("plan", "lottery_lenet", "--workers", "9")]
+            )
+            yield Mutant("set", (*start, "--data-dir", RUBBISH, "--set", pair))
+            continue
         named = draw.random() < 0.3
         table = for_run if named else wrong
         key = draw.choice(list(table))

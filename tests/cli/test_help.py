@@ -17,7 +17,7 @@ SNAPSHOTS = Path(__file__).parent / "help"
 
 def test_every_verb_of_the_contract_is_there() -> None:
     assert set(VERBS) >= {"quickstart", "inspect", "measure", "train", "prune", "run", "report", "compare", "doctor"}
-    assert set(VERBS) >= {"ship", "bench"}
+    assert set(VERBS) >= {"ship", "bench", "fit", "sweep", "plan", "prepare"}
 
 
 @pytest.mark.skipif(not version("typer").startswith("0.29."), reason="the pages are laid out by typer 0.29")

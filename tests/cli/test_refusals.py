@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from inspect import signature
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hostile.verdict import refused
 from prunelle.cli.usage import usage_sentence
 from prunelle.data import load
 from prunelle.errors import SettingError
-from prunelle.recipes import execute, measure
+from prunelle.recipes import execute, measure, sweeping
 from prunelle.recipes.names import RECIPES, recipe_of
 from prunelle.recipes.single import prune_recipe, train_recipe
 
@@ -37,7 +38,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(*_: object, **__: object) -> None:
         raise AssertionError("data was read")
 
-    for module in (load, execute, measure):
+    for module in (load, execute, measure, sweeping):
         monkeypatch.setattr(module, "load_task", explode)
 
 
@@ -76,7 +77,30 @@ SAID = {
     "prune lenet5 --data digits --out o --sparsity 1.3": "--sparsity is 1.3, must be below 1; correct it.",
     "run han2015 --out o --set seeds=true": "han2015: --set seeds is true, must be a whole number; correct it.",
     "run hann2015 --out o": "'hann2015': no such recipe, did you mean 'han2015'?; known are quickstart, han2015, "
-    "gradual, fpgm, channels_latency, or a .json file.",
+    "gradual, fpgm, channels_latency, lottery_lenet, lottery_resnet20, lottery_mobilenetv2, or a .json file.",
+    "sweep han2015 --out o": "'han2015': has no grid to search; take lottery_lenet, lottery_resnet20, "
+    "lottery_mobilenetv2, or `prunelle run han2015`.",
+    "plan quickstart --workers 2": "'quickstart': has no grid to search; take lottery_lenet, lottery_resnet20, "
+    "lottery_mobilenetv2, or `prunelle run quickstart`.",
+    "sweep lottery_lenet --out o --set mask=3": "--set mask: lottery_lenet has no such setting, did you mean 'masks'?; "
+    "it has data, model, masks, rewinds, epochs, seeds, iterative, controls, lr, patience, audit, arrangement.",
+    "sweep lottery_lenet --out o --set masks=51": "lottery_lenet: --set masks is 51, must be at most 50; correct it.",
+    "sweep lottery_lenet --out o --set epochs=2": "lottery_lenet: rewinds: the last point is epoch 2 and the training "
+    "has 2; take earlier points or more epochs.",
+    'sweep lottery_lenet --out o --set controls=["lr","lr"]': "lottery_lenet: controls is ('lr', 'lr'); "
+    "name each once.",
+    "sweep lottery_resnet20 --out o --set kept=[0.1,0.5]": "lottery_resnet20: kept is (0.1, 0.5), must fall: "
+    "each share below the one before.",
+    "sweep lottery_resnet20 --out o --set rewinds=[1,0]": "lottery_resnet20: rewinds is (1.0, 0.0), must rise: "
+    "each epoch after the one before.",
+    "sweep lottery_lenet --out o --engine rai": "--engine 'rai': must be local or ray, did you mean 'ray'?; "
+    "pass one of them.",
+    "sweep lottery_lenet --out o --set data=digits --device cuda --workers 3": "--workers 3: on cuda one process "
+    "trains many members at once; leave it out.",
+    "run lottery_lenet --out o --threads 4": "--threads 4: tickets are trained by processes of one thread; "
+    "leave it out.",
+    "plan lottery_lenet": "Missing option '--workers'; see prunelle plan --help.",
+    "plan lottery_lenet --workers 0": "--workers is '0', must be at least 1; see prunelle plan --help.",
     "measure lenet5 --runtime eagr": "--runtime 'eagr': must be one of eager, compile, onnxruntime, openvino, "
     "native, native16, did you mean 'eager'?; pass one of them.",
     "ship lenet5 --format onxx --out o": "--format 'onxx': must be one of native, onnx, openvino, pt2, packed, "
@@ -105,7 +129,8 @@ def test_what_is_said(line: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_number_of_a_recipe_has_limits(name: str) -> None:
     for key, parameter in signature(RECIPES[name]).parameters.items():
         if isinstance(parameter.default, int | float):
-            for value in (10**9, -1, True, "3", float("nan")):
+            wrong_type = None if isinstance(parameter.default, bool) else True
+            for value in (10**9, -1, wrong_type, "3", float("nan")):
                 with pytest.raises(SettingError, match=f"--set {key}"):
                     recipe_of(name, {key: value})
 
@@ -125,3 +150,86 @@ def test_settings_that_act_nowhere_or_stand_twice_are_refused() -> None:
         prune_recipe("lenet5", "digits", None, None, 0.5, "magnitude", "global", 0, 0, {"lr": 0.1})
     with pytest.raises(SettingError, match="MODEL is ''"):
         train_recipe("", "digits", None, None, 3, 0, {})
+
+
+TICKETS = {
+    "kind": "tickets",
+    "name": "mine",
+    "model": "lenet_300_100",
+    "data": "digits",
+    "training": {"epochs": 2},
+    "kept": [0.5, 0.2],
+    "rewinds": [0, 1],
+    "seeds": [0],
+}
+TRAINING = {"epochs": 2}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"kind": "ticket"}, "kind is 'ticket', must be 'tickets'; leave it out for an experiment of cells."),
+        ({"kept": [0.5, 0.5]}, "kept is (0.5, 0.5), must fall: each share below the one before."),
+        ({"kept": [1, 0.5]}, "kept.0 is 1, must be below 1; correct it."),
+        (
+            {"rewinds": [0, 2]},
+            "rewinds: the last point is epoch 2 and the training has 2; take earlier points or more epochs.",
+        ),
+        ({"seeds": [1, 1]}, "seeds is (1, 1); name each once."),
+        (
+            {"controls": ["dense"]},
+            "controls.0 is 'dense', must be one of 'random', 'shuffled', 'reinit', 'lr', 'finetune' or 'twin'; "
+            "correct it.",
+        ),
+        (
+            {"training": TRAINING | {"patience": 3}},
+            "training: patience and target are for single trainings; set retiring instead.",
+        ),
+        (
+            {"training": TRAINING | {"distill": 0.5}},
+            "training: distill is 0.5 and a ticket has no teacher; leave it out.",
+        ),
+        (
+            {"training": TRAINING | {"precision": "fp16"}},
+            "training: precision is fp16, whose loss scaling tickets lack; take bf16 or fp32.",
+        ),
+        ({"retiring": {"gap": 0}}, "retiring.gap is 0, must be above 0; or leave it out."),
+        (
+            {"retiring": {"patienc": 3}},
+            "retiring.patienc: is no setting here, did you mean 'patience'?; there are "
+            "patience, min_gain, gap, grace, audit.",
+        ),
+        ({"iterative": 1}, "iterative is 1, must be true or false; leave it out for False."),
+    ],
+)
+def test_what_is_said_of_a_file_of_tickets(
+    tmp_path: Path, no_data: None, capsys: pytest.CaptureFixture[str], changed: dict, said: str
+) -> None:
+    from prunelle.cli.main import answer
+
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(TICKETS | changed))
+    for verb in (["sweep", str(path), "--out", str(tmp_path / "o")], ["plan", str(path), "--workers", "2"]):
+        assert answer(verb) == 2
+        assert capsys.readouterr().err == f"prunelle: {path}: {said}\n"
+
+
+def test_more_workers_than_cores_are_refused_before_data_is_read(
+    tmp_path: Path, no_data: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from prunelle.cli.main import answer
+
+    for more in ([], ["--dry-run"]):
+        line = [
+            "sweep",
+            "lottery_lenet",
+            "--set",
+            "data=digits",
+            "--workers",
+            "999",
+            "--out",
+            str(tmp_path / "o"),
+            *more,
+        ]
+        assert answer(line) == 2
+        assert "--workers 999: this machine gives" in capsys.readouterr().err and not (tmp_path / "o").exists()
