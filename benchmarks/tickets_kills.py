@@ -35,8 +35,8 @@ from disturbed.sweep_job import QUICK, WHOLE, Way, run_sweep, warm_up
 
 LATEST = {QUICK: 0.6, WHOLE: 0.15}
 """Of an undisturbed search, when the next kill comes at the latest."""
-SLOWER = {"fork": 1, "spawn": 2, "ray": 6}
-"""Times that, where a start takes seconds."""
+SLOWER = {"fork": (1,), "spawn": (1, 2), "ray": (1, 3, 5)}
+"""Times one of these, where a start takes seconds."""
 LOCAL = (Way(), Way("sparse"), Way(workers=1), Way("fused"), Way(method="spawn"))
 RAY = (Way(engine="ray", method="spawn"),)
 OFTEN = (
@@ -77,7 +77,7 @@ def disturbance(way: Way, share: float, out: Path, reference: Reference, draw: r
     """Arguments of `run_sweep` for the next start. At most two workers die in one: the third death is an error."""
     latest = share * reference.ended.seconds
     if way.method == "spawn":
-        latest *= SLOWER["ray" if way.engine == "ray" else way.method]
+        latest *= draw.choice(SLOWER["ray" if way.engine == "ray" else way.method])
         return {"kills": moments(draw, latest, draw.choice((0, 1, 1, 2)))}
     missing = [name for name in ONCE if not (out / name).exists()]
     chance, kind = draw.random(), draw.choice(("kill", "kill_one"))
