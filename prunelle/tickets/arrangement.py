@@ -38,8 +38,8 @@ class Rate:
 @dataclass(frozen=True)
 class Arrangement:
     """whole: the way of training for members that keep many weights. sparse_below: those that keep a smaller share are
-    trained sparse. workers: processes of one thread. rates: of the trial. look_seconds, finish_seconds: of what a member
-    does after each epoch, and of what it does once, see `trials.looks`."""
+    trained sparse. workers: processes of one thread. rates: of the trial. look_seconds, finish_seconds: of what a
+    member does after each epoch, and of what it does once, see `trials.looks`."""
 
     whole: How
     sparse_below: float
