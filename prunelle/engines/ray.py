@@ -31,8 +31,10 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    "RAY_gcs_rpc_server_connect_timeout_s": "30",
 }
-"""Nothing is reported home; no warning about a GPU that nobody asked for, and none on stdout when a worker dies."""
+"""Nothing is reported home; no warning about a GPU that nobody asked for, and none on stdout when a worker dies; on a
+busy machine Ray's servers take longer to start than the 5 seconds that they are given."""
 
 
 def run_jobs(
@@ -81,12 +83,16 @@ def import_ray() -> Any:
 @contextmanager
 def connected(ray: Any, workers: int, address: str | None) -> Iterator[None]:
     """A Ray with so many cores, let go at the end unless it was there before."""
-    address = address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with ExitStack() as stack:
         if ray.is_initialized():
+            known = ray.get_runtime_context().gcs_address
+            if address not in (None, known):
+                raise SettingError(
+                    f"ray: asked for {address}, but this process has a Ray at {known}; shut it down first."
+                )
             check_cluster(ray, workers)
-        elif address and address != "local":
+        elif (address := address or os.environ.get("RAY_ADDRESS") or "local") != "local":
             check_answers(address)
             stack.callback(ray.shutdown)
             try:
@@ -102,7 +108,14 @@ def connected(ray: Any, workers: int, address: str | None) -> Iterator[None]:
             # A killed driver leaves two of Ray's agents behind for a minute.
             folder = stack.enter_context(reaped())
             stack.callback(ray.shutdown)
-            ray.init("local", num_cpus=workers, include_dashboard=False, _temp_dir=folder, **quiet)
+            try:
+                ray.init("local", num_cpus=workers, include_dashboard=False, _temp_dir=folder, **quiet)
+            except (ConnectionError, ray.exceptions.RayError) as error:
+                said = (str(error).splitlines() or [""])[0]
+                raise WorkError(
+                    f"ray: its servers did not start here ({said}); start the same command again when this machine is "
+                    "less busy, or take --engine local."
+                ) from None
         yield
 
 

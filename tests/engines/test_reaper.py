@@ -50,6 +50,16 @@ def test_a_process_that_holds_nothing_there_goes_on(tmp_path: Path) -> None:
     process.wait()
 
 
+def test_a_server_that_has_not_opened_its_log_yet_ends_with_the_block() -> None:
+    waits = "import time; print('begun', flush=True); time.sleep(600)"
+    with reaped() as folder:
+        process = subprocess.Popen([sys.executable, "-c", waits, f"--log={folder}/log"], stdout=subprocess.PIPE)
+        assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+        assert holders(folder) == {process.pid}
+    assert process.wait(SECONDS) == -signal.SIGKILL
+    process.stdout.close()
+
+
 @pytest.mark.parametrize("group", [False, True])
 def test_a_server_ends_when_the_parent_is_killed(group: bool) -> None:
     parent = subprocess.Popen(
