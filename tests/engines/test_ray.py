@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prunelle.engines.ray import run_jobs, workers_of
+from prunelle.engines.ray import check_answers, run_jobs, workers_of
 from prunelle.engines.reaper import reaped
 from prunelle.errors import DivergedError, MissingExtraError, SettingError, WorkError
 
@@ -24,7 +24,7 @@ PARENT = """
     import signal, sys, time
     from pathlib import Path
     import torch
-    from prunelle.engines.ray import run_jobs
+    from prunelle.engines.ray import check_answers, run_jobs
 
     def job(given, shared):
         assert shared.sum() == 1000
@@ -40,7 +40,7 @@ PARENT = """
 
 
 DRIVER = """
-    from prunelle.engines.ray import run_jobs
+    from prunelle.engines.ray import check_answers, run_jobs
 
     def job(given, shared):
         return given + shared
@@ -206,10 +206,17 @@ def test_more_workers_than_the_cluster_has_are_refused(engine) -> None:
 
 
 @pytest.mark.cluster
-def test_an_address_where_nobody_listens_is_told() -> None:
-    pytest.importorskip("ray")
-    with pytest.raises(WorkError, match=r"^ray: no cluster answers at 127\.0\.0\.1:1 \(.*refused\); give the addr"):
+def test_another_cluster_than_the_one_in_use_is_refused(engine) -> None:
+    with pytest.raises(
+        SettingError, match=r"^ray: asked for 127\.0\.0\.1:1, but this process has a Ray at .*:\d+; shut"
+    ):
         run_jobs(process_id, [0], 1, address="127.0.0.1:1")
+
+
+def test_an_address_where_nobody_listens_is_told() -> None:
+    with pytest.raises(WorkError, match=r"^ray: no cluster answers at 127\.0\.0\.1:1 \(.*refused\); give the addr"):
+        check_answers("127.0.0.1:1")
+    assert check_answers("auto") is None
 
 
 @pytest.mark.cluster
