@@ -50,14 +50,16 @@ def rows_of(lottery: Lottery, swept: Swept, place: Place, steps_per_epoch: int) 
 
 
 def points_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One dict a (variant, rewind, kept), over seeds: num_seeds; median, low and high (over seeds) of val_top1 and
-    of test_top1; gain: the mean of test_top1 less that of the dense network of the same seed, and its 95 % interval."""
+    """One dict a (variant, rewind, kept) in the grid's order, over seeds: num_seeds; median, low and high (over seeds)
+    of val_top1 and of test_top1; gain: the mean of test_top1 less that of the dense network of the same seed, and its
+    95 % interval."""
     alike: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["status"] not in ("skipped", "diverged"):
             alike.setdefault((row["variant"], row["rewind"], row["kept"]), []).append(row)
     found = []
-    for (variant, rewind, kept), own in alike.items():
+    # Sorted, as the first seed's may have been skipped.
+    for (variant, rewind, kept), own in sorted(alike.items(), key=lambda item: (-item[0][2], item[0][1])):
         point: dict[str, Any] = {"variant": variant, "rewind": rewind, "kept": kept, "num_seeds": len(own)}
         for split in ("val_top1", "test_top1"):
             values = [row[split] for row in own]

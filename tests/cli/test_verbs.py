@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from prunelle.cli.main import answer
 from prunelle.models.load import build
 from prunelle.models.save import load
+from prunelle.recipes.names import recipe_of
 
 pytest.importorskip("sklearn", reason="needs prunelle[demo]")
 pytest.importorskip("jinja2", reason="needs prunelle[report]")
@@ -60,7 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_quickstart(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     from prunelle.recipes import quickstart
 
-    recipe = quickstart.quickstart(seeds=2, epochs=2)
+    recipe = recipe_of("quickstart", {"seeds": 2, "epochs": 2})
     monkeypatch.setattr(quickstart, "quickstart", lambda: recipe)
     found = told(f"quickstart --out {tmp_path}/q --workers 1", capsys)
     assert (tmp_path / "q" / "report.html").read_text().startswith("<!")

@@ -85,6 +85,13 @@ def test_what_diverged_or_was_skipped_is_no_point(tmp_path: Path) -> None:
     assert [(p["kept"], p["num_seeds"]) for p in points_of(rows)] == [(1.0, 2), (0.5, 1), (0.4, 1)]
 
 
+def test_points_stand_in_the_grid_s_order_whatever_is_missing(tmp_path: Path) -> None:
+    # Of the first seed the ticket from the start was skipped, so that its row comes last.
+    own = {ticket(0, 0.2, 6): card(0.9), ticket(1, 0.2, 0): card(0.9), ticket(1, 0.2, 6): card(0.9)}
+    found = points(swept(TWO | own, [ticket(0, 0.2, 0)]), tmp_path)
+    assert [(point["kept"], point["rewind"]) for point in found] == [(1.0, 0), (0.2, 0), (0.2, 6)]
+
+
 def won(cards: dict[Member, dict], tmp_path: Path) -> tuple[Member, bool] | None:
     found = swept(cards)
     best = winner(found, points(found, tmp_path))
