@@ -77,8 +77,9 @@ def disturbance(way: Way, share: float, out: Path, reference: Reference, draw: r
     """Arguments of `run_sweep` for the next start. At most two workers die in one: the third death is an error."""
     latest = share * reference.ended.seconds
     if way.method == "spawn":
-        latest *= draw.choice(SLOWER["ray" if way.engine == "ray" else way.method])
-        return {"kills": moments(draw, latest, draw.choice((0, 1, 1, 2)))}
+        on_ray = way.engine == "ray"
+        latest *= draw.choice(SLOWER["ray" if on_ray else way.method])
+        return {"kills": moments(draw, latest, draw.choice((0, 1, 1, 2)), "actor" if on_ray else "worker")}
     missing = [name for name in ONCE if not (out / name).exists()]
     chance, kind = draw.random(), draw.choice(("kill", "kill_one"))
     if chance < 0.5:
@@ -92,7 +93,7 @@ def disturbance(way: Way, share: float, out: Path, reference: Reference, draw: r
 
 def struck(ended: Ended, fault: Fault | None) -> list[str]:
     """Whom the kills of a start have hit, and where."""
-    found = [kill.whom for kill in ended.struck if kill.whom == "worker" or ended.code == -9]
+    found = [kill.whom for kill in ended.struck if kill.whom in ("worker", "actor") or ended.code == -9]
     if fault is not None and ended.calls >= fault.at:
         if not {"driver", "group"} & set(found) and ended.code == -9:
             found.append("group, in a write" if fault.kind == "kill" else "driver, in a write")

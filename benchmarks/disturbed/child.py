@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .family import die_with_parent, wait_until_gone, workers
+from .family import actors, die_with_parent, wait_until_gone, workers
 from .faults import Counter, Fault, install
 
 
 @dataclass(frozen=True)
 class Kill:
     """after: seconds since the kill before, or since the start. whom: the driver, which is the child, alone; its
-    process group; or one of its workers, the `pick`-th in [0, 1) of those that live."""
+    process group; or one of its workers (Ray: actors), the `pick`-th in [0, 1) of those that live."""
 
     after: float
     whom: str
@@ -78,7 +78,7 @@ def strike(child: int, kill: Kill) -> bool:
     if kill.whom == "group":
         os.killpg(child, signal.SIGKILL)
         return True
-    found = [child] if kill.whom == "driver" else workers(child)
+    found = {"driver": lambda child: [child], "worker": workers, "actor": actors}[kill.whom](child)
     if not found:
         return False
     with contextlib.suppress(ProcessLookupError):  # it has just gone
@@ -87,10 +87,10 @@ def strike(child: int, kill: Kill) -> bool:
     return False
 
 
-def moments(draw: random.Random, latest: float, num_workers: int) -> list[Kill]:
-    """Kills of so many single workers, then of the driver alone or of the group, each at most so many seconds after
+def moments(draw: random.Random, latest: float, num_workers: int, worker: str = "worker") -> list[Kill]:
+    """Kills of so many single workers, by the word for them, then of the driver alone or of the group, each at most so many seconds after
     the one before."""
-    whom = ["worker"] * num_workers + [draw.choice(["driver", "group"])]
+    whom = [worker] * num_workers + [draw.choice(["driver", "group"])]
     return [Kill(draw.uniform(0, latest), one, draw.random()) for one in whom]
 
 

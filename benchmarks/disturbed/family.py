@@ -55,13 +55,14 @@ def title(process: int) -> str:
 
 
 def workers(driver: int) -> list[int]:
-    """Those of a driver's processes that do jobs: Ray's actors, or its own children on the local engine."""
-    all_below = below(driver)
-    titles = {process: title(process) for process in all_below}
-    if any("raylet" in text for text in titles.values()):
-        return [process for process in all_below if titles[process].startswith("ray::Member")]
+    """Those that do jobs for a driver, on the local engine."""
     parents = living()
-    return [p for p in all_below if parents.get(p) == driver and "resource_tracker" not in titles[p]]
+    return [p for p in below(driver) if parents.get(p) == driver and "resource_tracker" not in title(p)]
+
+
+def actors(driver: int) -> list[int]:
+    """Those that do jobs for a driver, on Ray."""
+    return [process for process in below(driver) if title(process).startswith("ray::Member")]
 
 
 def wait_until_gone(seconds: float) -> tuple[float, list[str]]:
