@@ -88,8 +88,8 @@ def strike(child: int, kill: Kill) -> bool:
 
 
 def moments(draw: random.Random, latest: float, num_workers: int, worker: str = "worker") -> list[Kill]:
-    """Kills of so many single workers, by the word for them, then of the driver alone or of the group, each at most so many seconds after
-    the one before."""
+    """Kills of so many single workers, by the word for them, then of the driver alone or of the group, each at most so
+    many seconds after the one before."""
     whom = [worker] * num_workers + [draw.choice(["driver", "group"])]
     return [Kill(draw.uniform(0, latest), one, draw.random()) for one in whom]
 

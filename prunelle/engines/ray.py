@@ -31,10 +31,8 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-    "RAY_gcs_rpc_server_connect_timeout_s": "30",
 }
-"""Nothing is reported home; no warning about a GPU that nobody asked for, and none on stdout when a worker dies; on a
-busy machine Ray's servers take longer to start than the 5 seconds that they are given."""
+"""Nothing is reported home; no warning about a GPU that nobody asked for, and none on stdout when a worker dies."""
 
 
 def run_jobs(
