@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunelle.engines.engine import Engine, Job, Watch, unwatched
 from prunelle.engines.ledger import Ledger
+from prunelle.engines.reaper import marked
 from prunelle.engines.worker import raised, work
 from prunelle.errors import SettingError, WorkError
 
@@ -90,6 +91,8 @@ class Local:
         self.shared: Shared | None = None
         self.crew: list[Worker] = []
         self.stillborn = 0
+        self.mark: int | None = None
+        self.until_end = ExitStack()
 
     def run(self, function: Job, jobs: Sequence, watch: Watch = unwatched) -> list:
         from prunelle.engines.passing import dumps
@@ -115,13 +118,17 @@ class Local:
             self.crew.append(self.start())
 
     def start(self) -> Worker:
-        from prunelle.engines.passing import Shared
+        from prunelle.engines.passing import Passed, Shared
 
         if self.given is not None and self.shared is None:
             self.shared = Shared.of(self.given)
+            self.until_end.callback(self.shared.close)
+        if self.mark is None:
+            self.mark = self.until_end.enter_context(marked())
+        held = None if self.mark is None else Passed(self.mark)
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, self.shared))
+        process = context.Process(target=work, args=(theirs, self.shared, held))
         with theirs, interrupts_later():
             process.start()
         assert process.pid is not None
@@ -178,9 +185,8 @@ class Local:
         for worker in self.crew:
             worker.process.join(END_SECONDS)
         self.kill()
-        if self.shared is not None:
-            self.shared.close()
-            self.shared = None
+        self.until_end.close()
+        self.shared = self.mark = None
 
 
 def take_in(ledger: Ledger[Worker], worker: Worker, word: str, told: list) -> None:

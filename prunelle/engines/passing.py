@@ -77,6 +77,21 @@ def dumps_apart(value: Any) -> tuple[bytes, list[memoryview]]:
     return file.getvalue(), arrays
 
 
+class Passed:
+    """A file handle that a process is started with. Final."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def __reduce__(self) -> Any:
+        return taken, (DupFd(self.handle),)
+
+
+def taken(handle: Any) -> Passed:
+    """A Passed in the process it was sent to."""
+    return Passed(handle.detach())
+
+
 class Shared:
     """An object for several processes whose arrays and tensors stand in memory once. Final.
 

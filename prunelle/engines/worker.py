@@ -82,8 +82,8 @@ class Wire:
             os._exit(1)
 
 
-def work(pipe: Connection, shared: Shared | None) -> None:
-    """Be a worker process until the parent says `end`.
+def work(pipe: Connection, shared: Shared | None, mark: object = None) -> None:
+    """Be a worker process until the parent says `end`. mark: a file held open, by which the reaper knows it.
 
     The parent sends ("jobs", [(number, (function, job) as bytes)]), ("give back", None) and ("end", None); it hears
     ("ready",), ("done", number, result as bytes), ("failed", number, error as bytes), ("given back", numbers).

@@ -39,6 +39,17 @@ PARENT = """
         run_jobs(job, [{"pipe": sys.argv[1]}] * 2, workers=2, shared=torch.ones(1000))
 """
 
+SLOW = """
+    import os, signal, sys
+    from prunelle.engines.local import run_jobs
+    if __name__ == "__main__":
+        run_jobs(print, [1], workers=1)
+    pipe = os.open(sys.argv[1], os.O_WRONLY)
+    os.write(pipe, b"i")
+    while True:
+        signal.pause()
+"""
+
 # A worker imports the script under another name.
 STILLBORN = """
     import sys
@@ -158,6 +169,20 @@ def test_an_interrupt_stops_everyone_at_once_and_no_worker_complains(parent, eve
     assert process.returncode == -signal.SIGINT
     assert complaints.count("Traceback") == 1  # the script's own
     assert complaints.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_a_worker_that_still_imports_dies_with_its_parent(tmp_path: Path) -> None:
+    """It hears nothing yet. It holds the pipe open that tells of its end."""
+    script, pipe = tmp_path / "slow.py", tmp_path / "pipe"
+    script.write_text(textwrap.dedent(SLOW))
+    os.mkfifo(pipe)
+    process = subprocess.Popen([sys.executable, script, pipe], start_new_session=True)
+    reader = os.open(pipe, os.O_RDONLY)
+    assert read(reader) == b"i"
+    process.kill()
+    assert read(reader, ORPHAN_SECONDS) == b""
+    os.close(reader)
+    process.wait()
 
 
 def test_waves_of_jobs_have_the_same_workers(engine) -> None:

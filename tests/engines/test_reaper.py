@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prunelle.engines.reaper import holders, reaped
+from prunelle.engines.reaper import holders, marked, reaped
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 
@@ -34,7 +34,7 @@ def server(folder: str) -> subprocess.Popen:
 def test_a_server_ends_with_the_block_and_this_process_goes_on() -> None:
     with reaped() as folder, open(f"{folder}/mine", "w"):
         process = server(folder)
-        assert holders(folder) == {process.pid, os.getpid()}
+        assert {process.pid, os.getpid()} <= holders(f"{folder}/")
         mine = holders("/nowhere")
     assert process.wait(SECONDS) == -signal.SIGKILL
     assert not Path(folder).exists()
@@ -55,9 +55,19 @@ def test_a_server_that_has_not_opened_its_log_yet_ends_with_the_block() -> None:
     with reaped() as folder:
         process = subprocess.Popen([sys.executable, "-c", waits, f"--log={folder}/log"], stdout=subprocess.PIPE)
         assert process.stdout is not None and process.stdout.readline() == b"begun\n"
-        assert holders(folder) == {process.pid}
+        assert process.pid in holders(f"{folder}/")
     assert process.wait(SECONDS) == -signal.SIGKILL
     process.stdout.close()
+
+
+def test_who_holds_the_mark_ends_with_the_block_and_who_does_not_goes_on() -> None:
+    with marked() as mark:
+        assert mark is not None
+        both = [subprocess.Popen(["sleep", "600"], pass_fds=given) for given in ((mark,), ())]
+    assert both[0].wait(SECONDS) == -signal.SIGKILL
+    assert both[1].poll() is None
+    both[1].kill()
+    both[1].wait()
 
 
 @pytest.mark.parametrize("group", [False, True])
