@@ -56,8 +56,9 @@ def title(process: int) -> str:
 
 def workers(driver: int) -> list[int]:
     """Those that do jobs for a driver, on the local engine."""
+    others = ("resource_tracker", "reaper.py")
     parents = living()
-    return [p for p in below(driver) if parents.get(p) == driver and "resource_tracker" not in title(p)]
+    return [p for p in below(driver) if parents.get(p) == driver and not any(one in title(p) for one in others)]
 
 
 def actors(driver: int) -> list[int]:

@@ -1,6 +1,7 @@
 """`prunelle sweep` as a child of this process, which has torch imported already."""
 
 import dataclasses
+import fcntl
 import gc
 import multiprocessing
 import os
@@ -97,7 +98,10 @@ def as_spawned(work: Callable, out: Path, pipe: Connection, shared: Any) -> None
     """A forked worker without the handles that a spawned one would not have: the others' pipes, the lock of OUT."""
     for entry in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # that of the listing itself
-            place = os.readlink(f"/proc/self/fd/{entry}")
-            if int(entry) != pipe.fileno() and place.startswith(("socket:", f"{out.resolve()}/")):
-                os.close(int(entry))
+            place, number = os.readlink(f"/proc/self/fd/{entry}"), int(entry)
+            if number in (0, 1, 2, pipe.fileno()):
+                continue
+            writes = place.startswith("pipe:") and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+            if writes or place.startswith(("socket:", f"{out.resolve()}/")):
+                os.close(number)
     work(pipe, shared)

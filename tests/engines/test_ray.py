@@ -7,11 +7,12 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from prunelle.engines.ray import check_answers, run_jobs, workers_of
+from prunelle.engines.ray import check_answers, connected, run_jobs, workers_of
 from prunelle.engines.reaper import reaped
 from prunelle.errors import DivergedError, MissingExtraError, SettingError, WorkError
 
@@ -261,3 +262,18 @@ def test_nothing_is_said_and_nobody_is_left(end: str, tmp_path: Path) -> None:
         assert said.count("Traceback") == 1 and said.rstrip().endswith("KeyboardInterrupt")
     else:
         assert said == ""
+
+
+def test_servers_that_do_not_start_are_one_sentence() -> None:
+    def init(*_: object, **__: object) -> None:
+        raise LookupError("no answer\nfrom 192.0.2.1")
+
+    absent = SimpleNamespace(
+        is_initialized=lambda: False,
+        shutdown=lambda: None,
+        init=init,
+        exceptions=SimpleNamespace(RayError=LookupError),
+    )
+    said = r"^ray: its servers did not start here \(no answer\); start the same"
+    with pytest.raises(WorkError, match=said), connected(absent, 1, "local"):
+        pass
