@@ -1,4 +1,10 @@
-"""Trains only the weights that are kept: forward, backward, gradients and optimizer, in C on one thread."""
+"""Trains only the weights that are kept: forward, backward, gradients and optimizer, in C on one thread.
+
+Updates a second beside a plain PyTorch loop on lenet_300_100, Adam, batches of 128, one thread each, at 1.2, 3.6, 10,
+20, 40, 80 and 100 % kept: 127, 39, 8.5, 5.1, 3.2, 1.7 and 1.7 times as many (benchmarks/tickets_throughput.py, on a
+busy machine). So it pays there at any share; in LeNet-5 up to about 80 %. Inputs that are the same in the whole batch
+are not skipped: a third of MNIST's pixels are, but at 10 % kept or less under 2 % of the largest weights read one.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +41,9 @@ def trainable(model: nn.Module, rule: Update) -> str | None:
 class SparseTrainer:
     """A `trainer.Trainer` whose members hold and step nothing but their kept weights and the biases. Final.
 
-    Same weights as of `trainer.PlainTrainer`, but for the order of float32 sums.
+    Same weights as of `trainer.PlainTrainer`, but for the order of float32 sums; that decides, as from one processor to
+    another, where a ReLU's input is within rounding of 0. An input that is not finite spoils a member only where one of
+    its kept weights reads it.
     """
 
     def __init__(
