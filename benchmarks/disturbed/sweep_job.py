@@ -94,7 +94,7 @@ def often(run: Callable, recipe: Any, asked: sweeping.Asked, watch: Callable) ->
     return run(recipe, dataclasses.replace(asked, checkpoint_seconds=CHECKPOINT_SECONDS), watch)
 
 
-def as_spawned(work: Callable, out: Path, pipe: Connection, shared: Any) -> None:
+def as_spawned(work: Callable, out: Path, pipe: Connection, *given: Any) -> None:
     """A forked worker without the handles that a spawned one would not have: the others' pipes, the lock of OUT."""
     for entry in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # that of the listing itself
@@ -104,4 +104,4 @@ def as_spawned(work: Callable, out: Path, pipe: Connection, shared: Any) -> None
             writes = place.startswith("pipe:") and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
             if writes or place.startswith(("socket:", f"{out.resolve()}/")):
                 os.close(number)
-    work(pipe, shared)
+    work(pipe, *given)
