@@ -1,6 +1,6 @@
 """Does `prunelle sweep` find the same on every engine and with any number of workers? And what does it take?
 
-python benchmarks/tickets_engines.py [--quick] [--json FILE]
+python benchmarks/tickets_engines.py [--quick] [--arrangements plain fused sparse] [--json FILE]
 
 A search of 60 trainings on digits, trained one by one, fused and sparse, each on one and on two local workers, on Ray
 where it is installed, and begun on one engine, killed half way and ended on another. All deterministic columns, cards,
@@ -68,7 +68,8 @@ def compare(arrangement: str, grid: tuple[str, ...], method: str, ray: bool, fol
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="14 trainings a search, fused and sparse, forked workers")
+    parser.add_argument("--quick", action="store_true", help="14 trainings a search, forked workers, no Ray")
+    parser.add_argument("--arrangements", nargs="+", choices=ARRANGEMENTS, default=ARRANGEMENTS)
     parser.add_argument("--json", type=Path, help="write all figures there")
     asked = parser.parse_args()
     warm_up()
@@ -76,7 +77,7 @@ def main() -> int:
     grid, method = (QUICK, "fork") if asked.quick else (WHOLE, "spawn")
     print(f"{'way':52} {'seconds':>8} {'before':>6} {'done':>6} {'differences':>12}")
     rows = []
-    for arrangement in ARRANGEMENTS[asked.quick :]:
+    for arrangement in asked.arrangements:
         with tempfile.TemporaryDirectory() as name:
             rows += compare(arrangement, grid, method, ray, Path(name))
     problems = [f"{row['way']}: {one}" for row in rows for one in row["problems"]]

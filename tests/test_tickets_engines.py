@@ -15,7 +15,7 @@ ENGINES = Path(__file__).parents[1] / "benchmarks" / "tickets_engines.py"
 
 
 def test_a_search_finds_the_same_with_any_number_of_workers(tmp_path: Path) -> None:
-    words = ["--quick", "--json", str(tmp_path / "found.json")]
+    words = ["--quick", "--arrangements", "fused", "sparse", "--json", str(tmp_path / "found.json")]
     done = subprocess.run([sys.executable, ENGINES, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = json.loads((tmp_path / "found.json").read_text())["rows"]
