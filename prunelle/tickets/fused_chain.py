@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from prunelle.data.task import Batch
 from prunelle.tickets.fused_columns import Columns, columns_of
-from prunelle.tickets.fused_layers import ALIGNED, FusedLinear, room
+from prunelle.tickets.fused_layers import ALIGNED, FusedLinear, product_, room
 from prunelle.tickets.fused_loss import member_losses, reads_inputs
 from prunelle.train.losses import Objective
 
@@ -65,18 +65,21 @@ def is_flatten(layer: nn.Module) -> bool:
 
 
 def first_to_turn(model: nn.Module) -> str:
-    """The path of the linear layer whose weights shall lie (in, out), empty for none."""
+    """The path of the linear layer of a solo network whose weights shall lie (in, out), empty for none."""
     if type(model) is not nn.Sequential or len(model) < 2 or not is_flatten(model[0]):
         return ""
-    path, layer = list(model.named_children())[1]
-    fits = type(layer) is nn.Linear and layer.weight.numel() >= LARGE and layer.weight.numel() % ALIGNED == 0
-    return path if fits else ""
+    (path, first), *others = list(model.named_children())[1:]
+    chain = all(type(layer) in (nn.Linear, nn.ReLU) for layer in (first, *others))
+    if type(first) is not nn.Linear or not chain or not all(p.requires_grad for p in model.parameters()):
+        return ""
+    num = first.weight.numel()
+    return path if num >= LARGE and num % ALIGNED == 0 else ""
 
 
 class Chain:
     """The links, what their members minimise, and room for what is computed on the way. Final.
 
-    Where the first layer is turned its members are taken one by one, in `forward_` and in `prepare_`; else together.
+    Where the first layer is turned its gradients are computed one by one, in `prepare_`.
     """
 
     def __init__(self, links: Sequence[Link], objective: Objective) -> None:
@@ -124,40 +127,32 @@ class Chain:
         self.above[-1].copy_(above)
         return losses.detach(), self.backward_(first, torch.stack([sizes[key] for key in keys]))
 
-    def forward_(self, xs: Sequence[Tensor]) -> Tensor | None:
-        """xs: one (N, in) a member. Returns them as (members, N, in) where the first layer reads them so."""
-        read = None
-        if not self.turned:
+    def forward_(self, xs: Sequence[Tensor]) -> Sequence[Tensor] | Tensor:
+        """xs: one (N, in) a member. Returns what the first layer reads, as `product_` wants it."""
+        first: Sequence[Tensor] | Tensor = xs
+        if xs[0].is_cuda:
             shared = all(x is xs[0] for x in xs)
-            read = xs[0].expand(len(xs), *xs[0].shape) if shared else torch.stack(list(xs))
-        first, below = read, read
+            first = xs[0].expand(len(xs), *xs[0].shape) if shared else torch.stack(list(xs))
+        below = first
         for link, out in zip(self.links, self.reached, strict=True):
-            if below is None:
-                biases = [None] * len(xs) if link.bias is None else link.bias.unbind()
-                for x, weight, bias, into in zip(xs, link.weight.unbind(), biases, out.unbind(), strict=True):
-                    torch.mm(x, weight, out=into) if bias is None else torch.addmm(bias, x, weight, out=into)
-            elif link.bias is None:
-                torch.bmm(below, link.weight.mT, out=out)
-            else:
-                torch.baddbmm(link.bias[:, None], below, link.weight.mT, out=out)
+            product_(out, below, link.weight if link.turned else link.weight.mT, link.bias)
             below = out.relu_() if link.relu else out
         return first
 
-    def backward_(self, first: Tensor | None, sizes: Tensor) -> Tensor:
-        """From `above` at the outputs to the gradients. first: what the first layer read, None where it is turned.
-        sizes: (members,), the 2-norm of that. Returns `bounds`."""
+    def backward_(self, first: Sequence[Tensor] | Tensor, sizes: Tensor) -> Tensor:
+        """From `above` at the outputs to the gradients. first: what the first layer read. sizes: (members,), the 2-norm
+        of that. Returns `bounds`."""
         bounds = torch.zeros_like(sizes)
         for number in range(len(self.links) - 1, -1, -1):
             link, above = self.links[number], self.above[number]
-            read = self.reached[number - 1] if number else first
             if link.relu:
                 torch.ops.aten.threshold_backward.grad_input(above, self.reached[number], 0, grad_input=above)
             if link.bias_gradient is not None:
                 torch.sum(above, 1, out=link.bias_gradient)
-            if read is not None:
-                torch.bmm(above.mT, read, out=link.weight_gradient)
+            if not link.turned:
+                product_(link.weight_gradient, above.mT, self.reached[number - 1] if number else first)
             if number:
-                torch.bmm(above, link.weight, out=self.above[number - 1])
+                product_(self.above[number - 1], above, link.weight)
             size = torch.linalg.vector_norm(self.reached[number - 1], dim=(1, 2)) if number else sizes
             bounds += bound(above, size)
         return bounds

@@ -7,7 +7,7 @@ treats examples apart (activations, pools, flattening, links) is the user's own 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from types import EllipsisType
 from typing import Any
@@ -70,25 +70,41 @@ class FusedLayer(nn.Module):
         return (scaled if bias is None else scaled + bias.reshape(shape)).flatten(0, 1)
 
 
-class Products(torch.autograd.Function):
-    """x (members, N, in) by weight (members, out, in) plus bias (members, out) or None.
+def product_(
+    out: Tensor, x: Sequence[Tensor] | Tensor, weight: Sequence[Tensor] | Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """out = x @ weight + bias for every member. out (members, a, c), x (members, a, b), weight (members, b, c), bias
+    (members, c).
 
-    Forward and backward are the products that a linear layer takes for one member, so that on a CPU every bit is the
-    same as there; autograd's own formula for batches transposes one.
+    On a CPU one product a member, the same call that a layer of its own makes: a batched one is no faster there, and
+    rounds otherwise for one member than for two. On a GPU one for all.
     """
+    if out.is_cuda:
+        return torch.bmm(x, weight, out=out) if bias is None else torch.baddbmm(bias[:, None], x, weight, out=out)  # type: ignore[arg-type]
+    if bias is None:
+        for into, one, other in zip(out, x, weight, strict=True):
+            torch.mm(one, other, out=into)
+    else:
+        for into, one, other, own in zip(out, x, weight, bias, strict=True):
+            torch.addmm(own, one, other, out=into)
+    return out
+
+
+class Products(torch.autograd.Function):
+    """x (members, N, in) by weight (members, out, in) plus bias (members, out) or None, each by `product_`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+        return product_(x.new_empty(*x.shape[:2], weight.shape[1]), x, weight.mT, bias)
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:  # type: ignore[override]
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias = ctx.needs_input_grad
         return (
-            torch.bmm(above, weight) if for_x else None,
-            torch.bmm(above.mT, x, out=room(weight, *weight.shape)) if for_weight else None,
+            product_(torch.empty_like(x), above, weight) if for_x else None,
+            product_(room(weight, *weight.shape), above.mT, x) if for_weight else None,
             above.sum(1) if for_bias else None,
         )
 

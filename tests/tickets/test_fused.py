@@ -17,6 +17,7 @@ from prunelle.measure.params import prunable
 from prunelle.models.lenet import lenet5, lenet_300_100
 from prunelle.models.resnet import BasicBlock, resnet20
 from prunelle.tickets.fused import FusedTrainer
+from prunelle.tickets.fused_chain import Chain
 from prunelle.tickets.trainer import PlainTrainer, Start, Trainer
 from prunelle.train.losses import Distillation, Objective, Plain, SmoothedLabels
 from prunelle.train.optimizers import Adam, Optimizer, Sgd
@@ -163,6 +164,22 @@ def test_twenty_steps_in_double(make, shape, optimizer, grouped):
     pair = both(make, shape, Update(Plain(cross_entropy), optimizer), torch.float64, grouped)
     step_both_(pair, range(20), shape, 4, torch.float64, 1e-12)
     assert max(differences(*pair)) <= 1e-12
+
+
+@pytest.mark.parametrize("spoil", ["curved", "frozen", "nothing"])
+def test_a_large_first_layer_in_and_out_of_a_chain(spoil):
+    """784 x 64 weights, beside what makes a network none that is written out."""
+
+    def make() -> nn.Module:
+        between = nn.Tanh() if spoil == "curved" else nn.ReLU()
+        model = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), between, nn.Linear(64, 3))
+        model[3].requires_grad_(spoil != "frozen")
+        return model
+
+    pair = both(make, (1, 28, 28), Update(Plain(cross_entropy), Sgd()), torch.float64)
+    step_both_(pair, range(4), (1, 28, 28), 8, torch.float64, 1e-12)
+    assert max(differences(*pair)) <= 1e-12
+    assert isinstance(pair[1].passes, Chain) == (spoil == "nothing")
 
 
 @pytest.mark.parametrize("grouped", [False, True])
