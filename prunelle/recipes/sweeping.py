@@ -172,14 +172,21 @@ def check_claim(recipe: TicketRecipe, out: Path) -> None:
 
 
 def claim(recipe: TicketRecipe, lottery: Lottery, asked: Asked) -> None:
-    """Write sweep.json where OUT is free. Raises RunConflictError when its data or files were others."""
-    path, named = asked.out / CLAIM, dict(lottery.named)
+    """Write sweep.json where OUT is free. Raises RunConflictError when its data, files or device were others."""
+    path, kind = asked.out / CLAIM, asked.device.partition(":")[0]
+    own = {"recipe": recipe.model_dump(mode="json"), "named": dict(lottery.named), "device": kind}
     if not path.exists():
-        begun = {"recipe": recipe.model_dump(mode="json"), "named": named, "command": asked.command}
-        write_sealed_json(path, begun)
-    elif read_sealed_json(path).get("named") != named:
+        write_sealed_json(path, own | {"command": asked.command})
+        return
+    begun = read_sealed_json(path)
+    if begun.get("named") != own["named"]:
         raise RunConflictError(
             f"{asked.out}: was begun on other data or weights of the same name; choose another --out."
+        )
+    if begun.get("device") != kind:
+        raise RunConflictError(
+            f"{asked.out}: was begun with --device {begun.get('device')}, which rounds otherwise than {kind}; go on "
+            "with that, or choose another --out."
         )
 
 
