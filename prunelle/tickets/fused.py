@@ -28,11 +28,10 @@ class FusedTrainer:
     """A `trainer.Trainer` that steps all members at once. Final.
 
     Same weights as of `trainer.PlainTrainer` but for rounding. On one thread of a CPU every product, sum and update is
-    the one that a member takes alone, so that there is no difference at all for layers of common sizes (products of
-    very small matrices are rounded by where they lie), and a member's bits depend neither on who is trained beside it
-    nor on how many: in chains of linear layers and ReLUs always, elsewhere for batches of a multiple of 32 examples
-    (curved activations round the last numbers of a tensor otherwise). A member whose loss or gradient is not finite
-    keeps the weights and optimizer state of before that step, as there.
+    the call that a member makes alone: no bit differs, and none depends on who is trained beside a member or on how
+    many, in chains of linear layers and ReLUs always, elsewhere for batches of a multiple of 32 examples (curved
+    activations round the last numbers of a tensor otherwise); benchmarks/tickets_equality.py holds it. A member whose
+    loss or gradient is not finite keeps the weights and optimizer state of before that step, as there.
     grouped: convolutions and batch norms of all members as one with groups; one after the other where False. None:
     grouped on a GPU, where it is faster, and not on a CPU, where it is slower.
     Raises ModelError, with the reason that `fusable` gives.
