@@ -2,7 +2,7 @@
 
 Activations lie feature by feature, the images of the batch innermost, so a kept weight is a multiple of one row added
 to another whatever its neighbours are. A row of 128 images fits eight 64-byte vectors, which stay in registers.
-torch's sparse CSR takes 2 to 4 times as long for the products of an update alone as this for all of it
+torch's sparse CSR takes 2 to 5 times as long for the products of an update alone as this for all of it
 (benchmarks/tickets_throughput.py tells both).
 """
 
