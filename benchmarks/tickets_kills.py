@@ -148,7 +148,7 @@ def refer(way: Way, grid: tuple[str, ...], out: Path) -> Reference:
 def kill_all(ways: tuple[Way, ...], wanted: int, grid: tuple[str, ...], folder: Path, draw: random.Random) -> dict:
     """So many kills of searches that are done in these ways, in turn. Returns what is printed."""
     start, tally = time.monotonic(), Tally(wanted)
-    references = {way: refer(way, grid, folder / f"undisturbed {way}") for way in ways} if wanted else {}
+    references = {way: refer(way, grid, folder / f"undisturbed {way}") for way in ways}
     for way, reference in references.items():
         first = next(one for other, one in references.items() if other.arrangement == way.arrangement)
         tally.problems += [f"undisturbed, {way}: {one}" for one in differences(reference.parts, first.parts)]
@@ -187,7 +187,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write all figures there")
     asked = parser.parse_args()
     grid, draw = QUICK if asked.quick else WHOLE, random.Random(asked.seed)
-    parts = {"local": (LOCAL[:1] if asked.quick else LOCAL, asked.kills)}
+    parts = {"local": (LOCAL[:1] if asked.quick else LOCAL, asked.kills)} if asked.kills else {}
     if asked.ray_kills and find_spec("ray"):
         parts["ray"] = (RAY, asked.ray_kills)
     warm_up()
