@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,9 @@ import numpy as np
 from prunelle.engines.engine import Engine, Job, Watch, unwatched
 from prunelle.engines.ledger import Ledger
 from prunelle.engines.local import check_workers
+from prunelle.engines.member import Member
 from prunelle.engines.reaper import reaped
-from prunelle.engines.worker import ONE_THREAD, Queue, attempt, do, raised
+from prunelle.engines.worker import raised
 from prunelle.errors import MissingExtraError, SettingError, WorkError
 
 MOST_STILLBORN = 3
@@ -133,46 +133,6 @@ def check_cluster(ray: Any, workers: int) -> None:
     cores = int(ray.cluster_resources().get("CPU", 0))
     if not 1 <= workers <= cores:
         raise SettingError(f"--workers {workers}: this Ray has {cores} cores; pass 1 to {cores}.")
-
-
-class Member:
-    """What runs in an actor: one thread works, another one hands back what is not begun. Final.
-
-    packed: the shared value as `dumps_apart` gives it. path: where the driver looks for modules.
-    """
-
-    def __init__(self, packed: tuple[bytes, list[np.ndarray]], path: list[str]) -> None:
-        os.environ |= ONE_THREAD
-        sys.path += [place for place in path if place not in sys.path]
-        from prunelle.engines.passing import loads
-
-        self.queue = Queue()
-        self.queue.end()
-        self.shared, self.refused = None, None
-        try:
-            self.shared = loads(*packed)
-        except Exception as error:  # such as a module that cannot be imported here: every job says so
-            self.refused = error
-
-    def ready(self) -> None:
-        """Is called when it is."""
-
-    def work(self, batch: list[tuple[int, bytes]]) -> list[tuple[int, str, bytes]]:
-        """(number, "done" or "failed", result or error) of each job that was begun; after an error none is."""
-        import torch
-
-        torch.set_num_threads(1)  # of this thread, which may be another one than before
-        self.queue.add(batch)
-        told = []
-        while (taken := self.queue.next()) is not None:
-            number, body = taken
-            told.append((number, *attempt(partial(do, body, self.shared, self.refused))))
-            if told[-1][1] == "failed":
-                self.queue.give_back()
-        return told
-
-    def give_back(self) -> list[int]:
-        return self.queue.give_back()
 
 
 @dataclass(eq=False)
