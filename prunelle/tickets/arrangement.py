@@ -122,7 +122,7 @@ def possible(lottery: Lottery, task: Task, place: Place) -> dict[How, str | None
     rule = rule_of(model, lottery, task)
     on_gpu = torch.device(place.device).type != "cpu"
     sparse = "it works on the CPU only; take another." if on_gpu else trainable(model, rule)
-    return {"plain": None, "fused": fusable(model, rule), "sparse": sparse}
+    return {"plain": None, "fused": fusable(model, rule, task.input_shape), "sparse": sparse}
 
 
 def jobs_of(lottery: Lottery, place: Place, members: Sequence[Member], arranged: Arrangement) -> list[Job]:
