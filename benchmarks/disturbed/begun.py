@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from torch import nn
+
 from prunelle.data.task import Task
 from prunelle.runs import Run
 from prunelle.tickets import work as room
@@ -25,10 +27,10 @@ def watched(job: room.Job, task: Task) -> None:
     room.work(job, task)
 
 
-def noted(job: room.Job, member: Member, run: Run, task: Task) -> Live:
+def noted(job: room.Job, member: Member, run: Run, task: Task, model: nn.Module) -> Live:
     with log_of(job.place.out).open("a") as file:
         file.write(f"{run.id} {int(run.done)}\n")
-    return begin(job, member, run, task)
+    return begin(job, member, run, task, model)
 
 
 def log_of(out: Path) -> Path:

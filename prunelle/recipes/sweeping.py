@@ -31,6 +31,7 @@ from prunelle.recipes.words import SCOPES, SCORES, train_settings
 from prunelle.runs import held
 from prunelle.tickets.arrangement import choose
 from prunelle.tickets.finished import tidy
+from prunelle.tickets.fitting import check_alike
 from prunelle.tickets.grid import Grid
 from prunelle.tickets.lottery import MODEL, Lottery, Place, folder_of
 from prunelle.tickets.plan import Costs, plan_of
@@ -107,10 +108,12 @@ def planned(lottery: Lottery, task: Task, asked: Asked, swept: Swept, seconds: f
     """The plan that the trial gave, beside what was measured. seconds: of the whole search, None where this start did
     but a part of it; then OUT/plan.json of the start that did the whole stands."""
     path = asked.out / "plan.json"
-    if path.exists() and seconds is None:
-        return read_sealed_json(path)
     costs = Costs(lottery, swept.arrangement, lottery.steps_per_epoch(task), swept.seconds["trial"])
     found = plan_of(costs, asked.place, asked.workers) | {"measured_seconds": seconds}
+    if path.exists() and seconds is None:
+        stood = read_sealed_json(path)
+        check_alike(stood, found | {"measured_seconds": 0.0}, path)
+        return stood
     if seconds is not None:
         write_sealed_json(path, found)
     return found

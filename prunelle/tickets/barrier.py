@@ -13,6 +13,7 @@ from prunelle.errors import ModelError
 from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.measure.accuracy import evaluate
 from prunelle.models.save import load
+from prunelle.tickets.fitting import check_alike
 from prunelle.tickets.grid import Member, ticket_of
 from prunelle.tickets.lottery import MODEL, Lottery, Place, run_of
 
@@ -45,7 +46,11 @@ def measure_barrier(job: Pair, task: Task) -> None:
 def barrier_of(lottery: Lottery, twin: Member, place: Place) -> float | None:
     """The barrier of a twin, None while it was not measured. Raises CorruptFileError."""
     path = run_of(lottery, twin, place).folder / FILE
-    return float(read_sealed_json(path)["barrier"]) if path.exists() else None
+    if not path.exists():
+        return None
+    found = read_sealed_json(path)
+    check_alike(found, {"errors": [0.0] * NUM_POINTS, "barrier": 0.0}, path)
+    return float(found["barrier"])
 
 
 def errors_between(first: nn.Module, second: nn.Module, task: Task, num_points: int = NUM_POINTS) -> list[float]:

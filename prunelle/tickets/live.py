@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
+from prunelle.errors import CorruptFileError
 from prunelle.runs import Run
+from prunelle.tickets.fitting import alike, is_number
 from prunelle.tickets.grid import Member
 from prunelle.tickets.retire import Reason
 from prunelle.tickets.trainer import Start
@@ -60,6 +64,7 @@ def resume_(live: Live, per_epoch: int) -> None:
     found = live.run.load_checkpoint(STAGE)
     if found is not None:
         tensors, info = found
+        check_checkpoint(live, tensors, info)
         for name in PROGRESS:
             setattr(live, name, info[name])
         parts: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "good": {}, "optimizer": {}}
@@ -72,3 +77,25 @@ def resume_(live: Live, per_epoch: int) -> None:
         live.best, live.good = parts["best"], parts["good"]
         live.start = Start(parts["weights"], live.start.kept, optimizer)
     live.run.keep_rows(STAGE, live.step // per_epoch)
+
+
+def check_checkpoint(live: Live, tensors: Mapping[str, Tensor], info: Any) -> None:
+    """Raises CorruptFileError where it is not what `progress_of` and `Group.save_when_due` made of this member."""
+    told = info if isinstance(info, dict) else {}
+    left, history = told.get("would_leave"), told.get("history")
+    fine = (
+        told.keys() >= set(PROGRESS)
+        and type(told["step"]) is int
+        and told["step"] >= live.step
+        and isinstance(history, list)
+        and all(is_number(value) for value in history)
+        and all(is_number(told[name]) for name in ("best_val", "loss_sum", "seconds"))
+        and (told["first_loss"] is None or is_number(told["first_loss"]))
+        and (left is None or alike(left, ["", 0.0, 0]))
+        and all(name.partition(":")[0] in ("weights", "best", "good", "optimizer") for name in tensors)
+    )
+    if not fine:
+        raise CorruptFileError(
+            f"{live.run.folder}: its {STAGE}.checkpoint is of something else; delete it and start the same command "
+            "again."
+        )

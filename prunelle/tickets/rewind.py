@@ -44,11 +44,13 @@ def load_point(run: Run, update: int) -> tuple[dict[str, Tensor], State]:
     optimizer: dict[str, dict[int, Tensor]] = {}
     for name, tensor in found[0].items():
         kind, _, rest = name.partition(":")
+        quantity, _, number = rest.partition(":")
         if kind == "weights":
             tensors[rest] = tensor
-        else:
-            quantity, _, number = rest.partition(":")
+        elif kind == "optimizer" and number.isdecimal():
             optimizer.setdefault(quantity, {})[int(number)] = tensor
+        else:
+            raise CorruptFileError(f"{run.folder}: its rewinding point {update} is none; delete it and start again.")
     return tensors, {quantity: [values[n] for n in sorted(values)] for quantity, values in optimizer.items()}
 
 

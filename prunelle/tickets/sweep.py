@@ -7,21 +7,23 @@ OUT/runs/ID/              a folder a member
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from prunelle.data.task import Task
 from prunelle.engines.engine import Engine
-from prunelle.errors import DivergedError
+from prunelle.errors import CorruptFileError, DivergedError
 from prunelle.files import read_sealed_json, write_sealed_json
-from prunelle.tickets.arrangement import Arrangement, choose, jobs_of
+from prunelle.tickets.arrangement import Arrangement, Rate, choose, jobs_of
 from prunelle.tickets.barrier import Pair, barrier_of, measure_barrier
 from prunelle.tickets.finished import card_of
+from prunelle.tickets.fitting import check_alike
 from prunelle.tickets.grid import Member, parent, waves
 from prunelle.tickets.lottery import Lottery, Place, is_done
 from prunelle.tickets.trials import clear
-from prunelle.tickets.work import work
+from prunelle.tickets.work import TRAINERS, work
 
 ARRANGEMENT = "arrangement.json"
 Watch = Callable[[str, float], None]
@@ -77,12 +79,28 @@ def arrangement_of(lottery: Lottery, task: Task, place: Place, engine: Engine, w
     """The one that an earlier start chose, or a new one. Raises SettingError, CorruptFileError, DiskError."""
     path = place.out / ARRANGEMENT
     if path.exists():
-        return Arrangement.from_json(read_sealed_json(path))
+        return arrangement_from(read_sealed_json(path), path)
     watch("trial: how to train", 0.0)
     chosen = choose(lottery, task, place, engine, told)
     clear(place.out)
     write_sealed_json(path, chosen.to_json())
     return chosen
+
+
+def arrangement_from(values: dict[str, Any], path: Path) -> Arrangement:
+    """Raises CorruptFileError, naming the file, where the values are of no arrangement."""
+    rate = asdict(Rate("plain", 1, 1.0, 1.0))
+    rates = values.get("rates")
+    like = Arrangement("plain", 0.0, 1).to_json() | {"rates": [rate] * len(rates if isinstance(rates, list) else ())}
+    check_alike(values, like, path)
+    found = Arrangement.from_json(values)
+    ways = {found.whole, *(rate.how for rate in found.rates)}
+    counts = (found.workers, *(rate.together for rate in found.rates))
+    times = (found.look_seconds, found.finish_seconds, *(rate.seconds for rate in found.rates))
+    sane = all(type(count) is int and count >= 1 for count in counts) and min(times) >= 0
+    if not ways <= TRAINERS.keys() or not sane:
+        raise CorruptFileError(f"{path}: is no arrangement; delete it and start again.")
+    return found
 
 
 def hopeless(member: Member, cards: dict[Member, dict[str, Any]], skipped: Sequence[Member]) -> bool:

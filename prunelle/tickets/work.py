@@ -15,6 +15,7 @@ from prunelle.errors import BusyError
 from prunelle.prune.masks import zero_
 from prunelle.runs import Run
 from prunelle.tickets.finished import card_of
+from prunelle.tickets.fitting import check_start, check_tensors
 from prunelle.tickets.fused import FusedTrainer
 from prunelle.tickets.grid import Member, dense
 from prunelle.tickets.group import Group
@@ -50,12 +51,13 @@ def work(job: Job, task: Task) -> None:
     """Train those of a job's members that are not done. Raises what training them raises."""
     with ExitStack() as locks:
         lives = []
+        model = job.lottery.open(task, 0).model
         for member in job.members:
             run = run_of(job.lottery, member, job.place)
             if not run.done:
                 locks.enter_context(locked_soon(run))
             if not run.done:  # whoever held it may have finished it
-                lives.append(begin(job, member, run, task))
+                lives.append(begin(job, member, run, task, model))
         by_step: dict[int, list[Live]] = {}
         for live in lives:
             by_step.setdefault(live.step, []).append(live)
@@ -79,10 +81,19 @@ def locked_soon(run: Run) -> Iterator[None]:
         yield
 
 
-def begin(job: Job, member: Member, run: Run, task: Task) -> Live:
+def begin(job: Job, member: Member, run: Run, task: Task, model: nn.Module) -> Live:
+    """A member at its first update or at its checkpoint. model: the network, of any seed.
+
+    Raises CorruptFileError for files that are not of this network.
+    """
+    optimizer = job.lottery.settings.optimizer
     start = start_of(job.lottery, member, task, job.place)
+    check_start(start, model, optimizer, run.folder)
     live = Live(member, run, start, first_update(member), good=masked(start), how=job.how)
     resume_(live, job.lottery.steps_per_epoch(task))
+    check_start(live.start, model, optimizer, run.folder)
+    for chosen in filter(None, (live.good, live.best)):
+        check_tensors(chosen, model.state_dict(), run.folder)
     return live
 
 
