@@ -35,7 +35,7 @@ def points_of(rows: list[dict]) -> list[dict]:
     """As tickets.results.points_of, plainly; a test holds the two to each other."""
     found = []
     alike = {(row["variant"], row["rewind"], row["kept"]): None for row in rows}
-    for variant, rewind, kept in alike:
+    for variant, rewind, kept in sorted(alike, key=lambda place: (-place[2], place[1])):
         own = [r for r in rows if (r["variant"], r["rewind"], r["kept"]) == (variant, rewind, kept)]
         own = [r for r in own if r["status"] not in ("skipped", "diverged")]
         if not own:
