@@ -80,23 +80,33 @@ class Winner:
 
 def winner(swept: Swept, points: Sequence[Mapping[str, Any]]) -> Winner | None:
     """The sparsest ticket whose median val accuracy matches the dense networks', of its seeds the best on val; where
-    none matches, the best on val. Learning-rate rewinding and fine-tuning count as tickets. None without any."""
+    none matches, the best on val. Learning-rate rewinding and fine-tuning count as tickets. None without any.
+
+    A seed that diverged or was skipped counts as accuracy 0: those that are left do not speak for all."""
     wanted = median(swept.cards[m]["found"]["val_top1"] for m in swept.members if m.variant == "dense") - MATCHES
     tickets = [point for point in points if point["variant"] in ("ticket", "lr", "finetune")]
     if not tickets:
         return None
-    matching = [point for point in tickets if point["val_top1"] >= wanted]
+    ranked = [(median(reached(swept, m) for m in seeds_of(swept, point)), point) for point in tickets]
+    matching = [(val, point) for val, point in ranked if val >= wanted]
     if matching:
-        best = min(matching, key=lambda point: (point["kept"], -point["val_top1"]))
+        _, best = min(matching, key=lambda pair: (pair[1]["kept"], -pair[0]))
     else:
-        best = max(tickets, key=lambda point: point["val_top1"])
-    own = [
-        member
-        for member, card in swept.cards.items()
-        if (member.variant, member.rewind, member.kept) == (best["variant"], best["rewind"], best["kept"])
-        and not card["found"]["diverged"]
-    ]
-    return Winner(max(own, key=lambda m: (swept.cards[m]["found"]["val_top1"], -m.seed)), bool(matching))
+        _, best = max(ranked, key=lambda pair: pair[0])
+    own = [m for m in seeds_of(swept, best) if m in swept.cards and not swept.cards[m]["found"]["diverged"]]
+    return Winner(max(own, key=lambda m: (reached(swept, m), -m.seed)), bool(matching))
+
+
+def seeds_of(swept: Swept, point: Mapping[str, Any]) -> list[Member]:
+    """All members of a point, also those that did not come to an end."""
+    place = (point["variant"], point["rewind"], point["kept"])
+    return [member for member in swept.members if (member.variant, member.rewind, member.kept) == place]
+
+
+def reached(swept: Swept, member: Member) -> float:
+    """A member's val accuracy, 0 where it diverged or was skipped."""
+    found = swept.cards[member]["found"] if member in swept.cards else {"diverged": True}
+    return 0.0 if found["diverged"] else found["val_top1"]
 
 
 def retired(swept: Swept) -> dict[str, Any]:

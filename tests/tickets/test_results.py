@@ -129,6 +129,19 @@ def test_the_median_of_the_seeds_must_match_and_the_best_of_them_is_taken(tmp_pa
     assert won(cards, tmp_path) == (ticket(0, 0.2), True)  # of equal ones the first seed
 
 
+def test_seeds_that_are_missing_count_as_nothing(tmp_path: Path) -> None:
+    cards = TWO | {dense(2): card(0.95)} | {ticket(seed, 0.5): card(0.95) for seed in (0, 1, 2)}
+    cards |= {ticket(0, 0.2): card(0.99), ticket(1, 0.2): card(0.1, diverged=True)}
+    found = swept(cards, [ticket(2, 0.2)])
+    # One of three came through at .2: its median is 0, though what stands there is .99.
+    best = winner(found, points(found, tmp_path))
+    assert best is not None and (best.member.kept, best.matches) == (0.5, True)
+    # Two of three: the median is the worse of them.
+    more = swept(cards | {ticket(1, 0.2): card(0.96)}, [ticket(2, 0.2)])
+    best = winner(more, points(more, tmp_path))
+    assert best is not None and (best.member, best.matches) == (ticket(0, 0.2), True)
+
+
 def test_where_none_matches_the_best_is_named_for_what_it_is(tmp_path: Path) -> None:
     cards = TWO | {ticket(0, 0.5): card(0.90), ticket(0, 0.2, 0, "lr"): card(0.92), ticket(0, 0.1): card(0.4)}
     assert won(cards, tmp_path) == (ticket(0, 0.2, 0, "lr"), False)
