@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -14,11 +15,14 @@ from prunelle.engines.worker import ONE_THREAD, Queue, attempt, do
 class Member:
     """What runs in an actor: one thread works, another one hands back what is not begun. Final.
 
-    packed: the shared value as `dumps_apart` gives it. path: where the driver looks for modules.
+    packed: the shared value as `dumps_apart` gives it. path: where the driver looks for modules. place: its working
+    folder, which relative paths in jobs are from; a cluster's actors begin where the cluster was started.
     """
 
-    def __init__(self, packed: tuple[bytes, list[np.ndarray]], path: list[str]) -> None:
+    def __init__(self, packed: tuple[bytes, list[np.ndarray]], path: list[str], place: str) -> None:
         os.environ |= ONE_THREAD
+        with suppress(OSError):  # it is not there, on a machine that shares other folders
+            os.chdir(place)
         sys.path += [place for place in path if place not in sys.path]
         from prunelle.engines.passing import loads
 

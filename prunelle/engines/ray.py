@@ -190,7 +190,7 @@ class OnRay:
         """Start the actors that are missing, none for more jobs than there are."""
         while len(self.crew) < min(self.workers, ledger.num_open) and ledger.error is None:
             make = self.ray.remote(num_cpus=1, max_concurrency=2, max_restarts=0, max_task_retries=0)
-            worker = Worker(make(Member).remote(self.packed, sys.path), {})
+            worker = Worker(make(Member).remote(self.packed, sys.path, os.getcwd()), {})
             worker.call("ready")
             self.crew.append(worker)
 

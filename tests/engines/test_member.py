@@ -30,7 +30,7 @@ def divide(job: int, shared: object) -> float:
 
 def member(value: object, path: list[str] | None = None) -> Member:
     body, arrays = dumps_apart(value)
-    return Member((body, [bytes(array) for array in arrays]), path or [])
+    return Member((body, [bytes(array) for array in arrays]), path or [], os.getcwd())
 
 
 def test_jobs_are_done_in_order_with_what_is_shared() -> None:
@@ -55,7 +55,7 @@ def test_what_is_not_begun_is_handed_back() -> None:
 
 
 def test_a_shared_value_that_cannot_be_read_is_every_jobs_error() -> None:
-    made = Member((b"cno_such_module\nname\n.", []), [])
+    made = Member((b"cno_such_module\nname\n.", []), [], os.getcwd())
     ((_, word, body),) = made.work([(0, dumps((divide, 1)))])
     assert word == "failed" and isinstance(raised(body), ModuleNotFoundError)
 
@@ -64,3 +64,12 @@ def test_modules_are_found_where_the_driver_finds_them(tmp_path: Path) -> None:
     known = len(sys.path)
     member(None, [str(tmp_path), sys.path[0]])
     assert sys.path[known:] == [str(tmp_path)]
+
+
+def test_relative_paths_are_from_where_the_driver_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(os.getcwd())  # so that this process comes back
+    packed = (dumps_apart(None)[0], [])
+    Member(packed, [], str(tmp_path))
+    assert Path.cwd() == tmp_path
+    Member(packed, [], str(tmp_path / "nowhere"))
+    assert Path.cwd() == tmp_path
