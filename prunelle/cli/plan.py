@@ -31,6 +31,7 @@ def plan(
 
     found = tickets_of(recipe, o.settings(set), 0)
     check_search(found, data_dir, trust, "local", device)
+    import tempfile
     from pathlib import Path
 
     from prunelle.recipes.sweeping import Asked, plan_sweep
@@ -39,8 +40,9 @@ def plan(
     check_device(device)
     with progress() as watch:
         watch("trial", 0.0)
+        trial = Path(tempfile.gettempdir())
         planned = plan_sweep(
-            found, Asked(Path("plan"), workers, "local", None, data_dir, device, trust, command=command_line())
+            found, Asked(trial, workers, "local", None, data_dir, device, trust, command=command_line())
         )
     tell_plan(planned, json)
 

@@ -32,8 +32,7 @@ class TicketRecipe(Frozen):
 
     kept: share of the prunable weights that each mask keeps, falling. rewinds: epochs of the dense training whose
     weights members go back to, rising; fractions are allowed. iterative: each mask comes from the ticket before it,
-    else all from the dense network. ticket: the share and the rewinding point that `run` stops at; the last mask and
-    the first point where not told. See tickets.grid and tickets.lottery for the rest.
+    else all from the dense network. See tickets.grid and tickets.lottery for the rest.
     """
 
     kind: Literal["tickets"] = "tickets"
