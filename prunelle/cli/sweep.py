@@ -111,6 +111,8 @@ def check_search(recipe: TicketRecipe, data_dir: str | None, trust: bool, engine
             f"--engine {engine!r}: must be {' or '.join(ENGINES)}{meant(engine, ENGINES)}; pass one of them."
         )
     check_device_word(device)
+    if engine == "ray" and device != "cpu":
+        raise SettingError(f"--engine ray: on {device} one process of this machine does the work; leave it out.")
     check_model_word(recipe.model, None, trust)
     check_data(recipe.data, data_dir)
     shape_of(recipe.data, recipe.input_shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from prunelle.measure.environment import environment
@@ -113,18 +112,27 @@ WENT_ON = {"ticket": "rewound to", "lr": "its learning rate rewound to", "finetu
 
 
 def winner_sentence(found: Found) -> str:
-    """Which ticket won, how small it is, and how it stands against the dense networks."""
+    """Which ticket won, how small it is, and how it stands against the dense networks: over seeds as they are, for the
+    best of a few is no match for the median of others."""
     if found.best is None:
         return "no ticket stands: every training diverged or was skipped."
     member = found.best.member
     own = found.swept.cards[member]["found"]
-    dense = [card["found"]["test_top1"] for m, card in found.swept.cards.items() if m.variant == "dense"]
+    dense, point = point_of(found, "dense", 0, 1.0), point_of(found, member.variant, member.rewind, member.kept)
+    several = point["num_seeds"] > 1
+    median_of = f" in the median of {point['num_seeds']} seeds" if several else ""
+    saved = f"; saved is that of seed {member.seed}, {100 * own['test_top1']:.2f} %" if several else ""
     verdict = "matches" if found.best.matches else "is the best, but does not match"
     return (
-        f"the ticket with {100 * member.kept:.1f} % of the weights, {WENT_ON[member.variant]} update {member.rewind} "
-        f"(seed {member.seed}), {verdict} the dense networks on val: {100 * own['test_top1']:.2f} % on test, "
-        f"dense {100 * median(dense):.2f} %."
+        f"the ticket with {100 * member.kept:.1f} % of the weights, {WENT_ON[member.variant]} update {member.rewind}, "
+        f"{verdict} the dense networks on val: {100 * point['test_top1']:.2f} % on test{median_of}, "
+        f"dense {100 * dense['test_top1']:.2f} %{saved}."
     )
+
+
+def point_of(found: Found, variant: str, rewind: int, kept: float) -> dict[str, Any]:
+    place = (variant, rewind, kept)
+    return next(one for one in found.points if (one["variant"], one["rewind"], one["kept"]) == place)
 
 
 def table(found: Found) -> list[tuple[str, ...]]:

@@ -233,3 +233,12 @@ def test_more_workers_than_cores_are_refused_before_data_is_read(
         ]
         assert answer(line) == 2
         assert "--workers 999: this machine gives" in capsys.readouterr().err and not (tmp_path / "o").exists()
+
+
+def test_ray_is_not_left_out_in_silence(tmp_path: Path, no_data: None, capsys: pytest.CaptureFixture[str]) -> None:
+    from prunelle.cli.main import answer
+
+    line = ["sweep", "lottery_lenet", "--engine", "ray", "--device", "cuda", "--out", str(tmp_path / "o")]
+    assert answer(line) == 2
+    said = "prunelle: --engine ray: on cuda one process of this machine does the work; leave it out.\n"
+    assert capsys.readouterr().err == said
