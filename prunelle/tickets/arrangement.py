@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import median
+from time import monotonic
 from typing import Any
 
 import torch
@@ -17,12 +18,14 @@ from prunelle.tickets.fused import fusable
 from prunelle.tickets.grid import Member
 from prunelle.tickets.lottery import Lottery, Place, first_update, order_seed
 from prunelle.tickets.sparse_training import trainable
-from prunelle.tickets.trials import Trial, looks, trial
+from prunelle.tickets.trials import Trial, looks, trial, who
 from prunelle.tickets.work import How, Job, rule_of
 
 LARGEST_GROUP = 16
-TRIED_SHARES = (0.5, 0.05)
-"""Shares kept at which sparse training is tried; its time rises in a straight line between and beyond."""
+TRIED_SHARES = (0.8, 0.25, 0.04)
+"""Shares kept at which sparse training is tried; between and beyond its time is taken to follow straight lines."""
+UP_SECONDS = 60
+"""How long a trial waits for workers that still start."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,16 @@ class Arrangement:
 
 
 def line(points: Sequence[tuple[float, float]], at: float) -> float:
-    """The straight line through the first and the last point.
+    """Straight lines from each point to the next, the first and the last going on beyond. points: (x, y), x rising.
 
-    >>> line([(0.0, 1.0), (0.5, 2.0)], 1.0)
-    3.0
+    >>> line([(0.0, 1.0), (0.5, 2.0)], 1.0), line([(0.0, 0.0), (1.0, 1.0), (2.0, 5.0)], 1.5)
+    (3.0, 3.0)
     """
-    (x0, y0), (x1, y1) = points[0], points[-1]
-    return y0 if x0 == x1 else y0 + (y1 - y0) * (at - x0) / (x1 - x0)
+    if len(points) == 1:
+        return points[0][1]
+    right = next((number for number in range(1, len(points)) if at <= points[number][0]), len(points) - 1)
+    (x0, y0), (x1, y1) = points[right - 1], points[right]
+    return y0 + (y1 - y0) * (at - x0) / (x1 - x0)
 
 
 def choose(lottery: Lottery, task: Task, place: Place, engine: Engine, told: str = "auto") -> Arrangement:
@@ -91,6 +97,7 @@ def choose(lottery: Lottery, task: Task, place: Place, engine: Engine, told: str
         raise SettingError(f"arrangement {told!r}: {refused[0]}")
     tried = [how for how, why in ways.items() if why is None]
     rates = []
+    everybody_up(engine)
     for together in sorted({1, engine.workers}):
         for how in tried:
             for kept in TRIED_SHARES if how == "sparse" else (1.0,):
@@ -100,6 +107,13 @@ def choose(lottery: Lottery, task: Task, place: Place, engine: Engine, told: str
     look, after = engine.run(looks, [Trial(lottery, place, "plain", 1.0, 1)])[0]
     made = Arrangement("plain", 0.0, engine.workers, tuple(rates), look, after)
     return fastest(made, told, tried)
+
+
+def everybody_up(engine: Engine) -> None:
+    """Wait until every worker has answered: while one still starts, another would do its part of a trial too."""
+    deadline, seen = monotonic() + UP_SECONDS, set[str]()
+    while len(seen) < engine.workers and monotonic() < deadline:
+        seen |= set(engine.run(who, [None] * engine.workers))
 
 
 def fastest(made: Arrangement, told: str, tried: Sequence[How]) -> Arrangement:

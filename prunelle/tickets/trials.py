@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -9,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import count, cycle
 from pathlib import Path
 from statistics import median
-from time import monotonic
+from time import monotonic, sleep
 
 import torch
 
@@ -29,6 +31,7 @@ from prunelle.tickets.work import How, trainer_of
 FOLDER = ".trial-"
 TRIAL_SECONDS = 0.7
 FEWEST_STEPS = 3
+WHO_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Trial:
     how: How
     kept: float
     group: int
+
+
+def who(job: None, task: Task) -> str:
+    """The name of the worker that answers. It takes a moment, so that each of those that are up gets one to do."""
+    sleep(WHO_SECONDS)
+    return f"{platform.node()} {os.getpid()}"
 
 
 def trial(job: Trial, task: Task) -> float:

@@ -6,7 +6,18 @@ from small_lotteries import TASK, Loop, arrangement, everyone, lottery
 from prunelle.errors import SettingError
 from prunelle.tickets import arrangement as arranging
 from prunelle.tickets import trials
-from prunelle.tickets.arrangement import Arrangement, Rate, choose, fastest, jobs_of, line, parts, possible
+from prunelle.tickets.arrangement import (
+    TRIED_SHARES,
+    Arrangement,
+    Rate,
+    choose,
+    everybody_up,
+    fastest,
+    jobs_of,
+    line,
+    parts,
+    possible,
+)
 from prunelle.tickets.grid import Member
 from prunelle.tickets.lottery import Place, first_update
 from prunelle.train.optimizers import Sgd
@@ -117,11 +128,24 @@ def test_every_way_is_tried_alone_and_all_at_once(tmp_path: Path, no_clock: None
     engine = Loop(workers=3)
     chosen = choose(lottery(tmp_path), TASK, Place(tmp_path / "out"), engine)
     tried = [(rate.how, rate.together, rate.kept) for rate in chosen.rates]
-    each = [("plain", 1.0), ("fused", 1.0), ("sparse", 0.5), ("sparse", 0.05)]
+    each = [("plain", 1.0), ("fused", 1.0), *(("sparse", share) for share in TRIED_SHARES)]
     assert tried == [(how, together, kept) for together in (1, 3) for how, kept in each]
     assert all(rate.seconds > 0 for rate in chosen.rates) and chosen.look_seconds > 0 and chosen.finish_seconds > 0
-    assert len(engine.jobs) == 4 + 4 * 3 + 1 and chosen.workers == 3
+    assert len(engine.jobs) == len(each) + len(each) * 3 + 1 and chosen.workers == 3
     assert not (tmp_path / "out").exists()
+
+
+def test_a_trial_waits_for_workers_that_still_start() -> None:
+    class Slow:
+        workers, calls = 2, 0
+
+        def run(self, function: object, jobs: list, watch: object = None) -> list:
+            self.calls += 1
+            return ["first", "first"] if self.calls < 3 else ["first", "second"]
+
+    engine = Slow()
+    everybody_up(engine)  # type: ignore[arg-type]
+    assert engine.calls == 3
 
 
 def test_one_worker_is_tried_once(tmp_path: Path, no_clock: None) -> None:
