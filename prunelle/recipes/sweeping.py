@@ -40,7 +40,6 @@ from prunelle.tickets.retire import Retirement
 from prunelle.tickets.sweep import Swept, sweep
 
 CLAIM = "sweep.json"
-ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class Group:
             if not math.isfinite(found.loss):
                 live.diverged = True
                 continue
-            live.good, live.val_loss = tensors, found.loss
+            live.good = tensors
             live.history.append(found.top1)
             if epoch + 1 >= settings.best_from * settings.epochs and found.top1 > live.best_val:
                 live.best_val, live.best = found.top1, tensors

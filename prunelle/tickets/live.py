@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +30,6 @@ class Live:
     start: Start
     step: int
     history: list[float] = field(default_factory=list)
-    val_loss: float = math.nan
     best_val: float = -1.0
     best: dict[str, Tensor] = field(default_factory=dict)
     good: dict[str, Tensor] = field(default_factory=dict)

@@ -21,7 +21,9 @@ CLOCKED = ("seconds", "how")
 def rows_of(lottery: Lottery, swept: Swept, place: Place, steps_per_epoch: int) -> list[dict[str, Any]]:
     """A flat dict a member, in the grid's order. status: done, diverged, retired (converged or hopeless) or skipped.
 
-    top1 as fractions. All but CLOCKED are the same in every start, with every engine and any number of workers.
+    top1 as fractions. All but CLOCKED are the same in every start, with every engine and any number of workers, on a
+    CPU; of networks trained fused with other layers than linear ones and ReLUs for batches of a multiple of 32, see
+    fused.FusedTrainer.
     """
     found = []
     for member in swept.members:
