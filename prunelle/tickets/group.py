@@ -1,6 +1,7 @@
 """Training members together: epochs, validation, early retirement, checkpoints, resume; a run folder each.
 
-What a member becomes does not depend on who is trained beside it, so a search that was killed may regroup what is left.
+What a member becomes does not depend on who is trained beside it, as far as its trainer's bits do not (see the
+trainers), so a search that was killed may regroup what is left.
 """
 
 from __future__ import annotations
