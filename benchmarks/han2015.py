@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import mean
 
 from prunelle.engines.local import num_cores
+from prunelle.measure.intervals import interval
 from prunelle.recipes.experiment import run_experiment
 from prunelle.recipes.han2015 import han2015
-from prunelle.measure.intervals import interval
 from prunelle.recipes.plan import Place
 
 LARGEST_ERROR = {"lenet_300_100": 1.8, "lenet5": 0.9}
