@@ -95,7 +95,8 @@ def choose(lottery: Lottery, task: Task, place: Place, engine: Engine, told: str
     refused = [why for how, why in ways.items() if how == told and why]
     if refused:
         raise SettingError(f"arrangement {told!r}: {refused[0]}")
-    tried = [how for how, why in ways.items() if why is None]
+    needed = ("plain", "sparse") if told == "sparse" else (told,)
+    tried = [how for how, why in ways.items() if why is None and (told == "auto" or how in needed)]
     rates = []
     everybody_up(engine)
     for together in sorted({1, engine.workers}):

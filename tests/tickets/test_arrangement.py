@@ -148,6 +148,18 @@ def test_a_trial_waits_for_workers_that_still_start() -> None:
     assert engine.calls == 3
 
 
+@pytest.mark.parametrize(
+    ("told", "tried"), [("plain", {"plain"}), ("fused", {"fused"}), ("sparse", {"plain", "sparse"})]
+)
+def test_a_way_that_is_told_is_tried_alone(told: str, tried: set[str], tmp_path: Path, no_clock: None) -> None:
+    chosen = choose(lottery(tmp_path), TASK, Place(tmp_path), Loop(), told)
+    assert {rate.how for rate in chosen.rates} == tried
+    assert (chosen.whole, chosen.sparse_below) == (
+        "plain" if told == "sparse" else told,
+        2.0 if told == "sparse" else 0.0,
+    )
+
+
 def test_one_worker_is_tried_once(tmp_path: Path, no_clock: None) -> None:
     assert {rate.together for rate in choose(lottery(tmp_path), TASK, Place(tmp_path), Loop()).rates} == {1}
 
