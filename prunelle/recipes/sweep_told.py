@@ -11,6 +11,7 @@ from prunelle.recipes.lottery import TicketRecipe
 from prunelle.recipes.sweeping import Asked, Found
 from prunelle.report.rows import write_csv, write_json
 from prunelle.report.tickets import TicketReport, write_tickets_page
+from prunelle.report.tickets_verdict import below_on_test
 from prunelle.tickets.results import MATCHES, retired
 
 COLUMNS = (
@@ -31,6 +32,11 @@ NOTES = (
     "Test accuracy was read once a training; the winner was chosen on the validation split.",
     "Fresh weights (reinit) are trained for all epochs; what is rewound, from its point to the end.",
 )
+DOUBT = {
+    "no": "",
+    "perhaps": ", which does not confirm the match",
+    "surely": ", which contradicts the match",
+}
 HEADERS = ("variant", "kept", "rewind (epochs)", "seeds", "test top-1, median", "range", "against dense, 95 %")
 
 
@@ -123,10 +129,11 @@ def winner_sentence(found: Found) -> str:
     median_of = f" in the median of {point['num_seeds']} seeds" if several else ""
     saved = f"; saved is that of seed {member.seed}, {100 * own['test_top1']:.2f} %" if several else ""
     verdict = "matches" if found.best.matches else "is the best, but does not match"
+    doubt = DOUBT[below_on_test(point, MATCHES)] if found.best.matches else ""
     return (
         f"the ticket with {100 * member.kept:.1f} % of the weights, {WENT_ON[member.variant]} update {member.rewind}, "
         f"{verdict} the dense networks on val: {100 * point['test_top1']:.2f} % on test{median_of}, "
-        f"dense {100 * dense['test_top1']:.2f} %{saved}."
+        f"dense {100 * dense['test_top1']:.2f} %{doubt}{saved}."
     )
 
 
