@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from prunelle.cli import options as o
+from prunelle.cli.search_words import check_search
 from prunelle.cli.show import command_line, print_json, print_pairs, print_table, progress
 
 SHOWN = (1, 2, 4, 8, 20, 100, 1000)
@@ -26,7 +27,6 @@ def plan(
     json: o.Json = False,
 ) -> None:
     """Tell what a search for tickets will cost with so many workers, from a trial of a few steps here."""
-    from prunelle.cli.sweep import check_search
     from prunelle.recipes.names import tickets_of
 
     found = tickets_of(recipe, o.settings(set), 0)
