@@ -21,7 +21,7 @@ check: $(VENV)/.test
 	$(BIN)/pytest
 	out=$$(mktemp -d) && $(BIN)/prunelle quickstart --out $$out/demo && rm -rf $$out
 
-bench: $(VENV)/.test
+bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/all.py
 
 $(VENV)/bin/python:
@@ -34,6 +34,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable .[demo,dev,onnx,openvino,compiler,vision]
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) --editable .[ray,spark]
+	touch $@
 
 clean:
 	rm -rf $(VENV) demo .cache .pytest_cache .mypy_cache .ruff_cache build *.egg-info

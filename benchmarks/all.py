@@ -1,4 +1,4 @@
-"""Every benchmark at its full count, one after another on a quiet machine; exits 1 when any bar is missed. About 5 h.
+"""Every benchmark at its full count, one after another on a quiet machine; exits 1 when any bar is missed. About 7 h.
 
 python benchmarks/all.py [NAME ...]
 """

@@ -1,7 +1,8 @@
-"""Lottery tickets of LeNet-300-100 (Frankle & Carbin, arXiv:1803.03635): masks x rewinding points x seeds.
+r"""Lottery tickets of LeNet-300-100 (Frankle & Carbin, arXiv:1803.03635): masks x rewinding points x seeds.
 
     prunelle sweep lottery_lenet --out DIR
-    prunelle sweep lottery_lenet --set rewinds=1 --set masks=15 --set iterative=true --set seeds=5 --out DIR
+    prunelle sweep lottery_lenet --set rewinds=1 --set masks=15 --set iterative=true --set seeds=5 \
+        --set 'controls=["random","reinit"]' --out DIR
 
 The first is the grid of 20 masks x 5 rewinding points x 3 seeds, 300 trainings, one shot each; the second finds tickets
 in 15 rounds, down to 3.5 % of the weights, beside random masks and fresh weights.
