@@ -31,11 +31,11 @@ def server(folder: str) -> subprocess.Popen:
     return process
 
 
-def test_a_server_ends_with_the_block_and_this_process_goes_on() -> None:
+def test_a_server_ends_with_the_block_and_this_process_goes_on(tmp_path: Path) -> None:
     with reaped() as folder, open(f"{folder}/mine", "w"):
         process = server(folder)
         assert {process.pid, os.getpid()} <= holders(f"{folder}/")
-        mine = holders("/nowhere")
+        mine = holders(f"{tmp_path}/")
     assert process.wait(SECONDS) == -signal.SIGKILL
     assert not Path(folder).exists()
     assert mine == set()
