@@ -27,18 +27,23 @@ class ClasswiseReport:
     """What the page shows; an empty part is left out. A share and a top1 are fractions.
 
     class_names: of all n classes. groups: the class numbers of each member. grouping: how they were found, a key of
-    classwise_words.FOUND. similarity: n x n in [-1, 1], or empty; similarity_of: of what, a phrase. whole: top1,
-    top1_low, top1_high, macs, params, size_bytes, num_test. combined: top1, top1_low, top1_high, macs and params (of
-    all members), size_bytes and path (of the folder), num_wrong_group and num_wrong_within (test images), macs_largest.
+    classwise_words.FOUND. similarity: n x n in [-1, 1], or empty; similarity_of: of what, a phrase.
+    whole: top1, top1_low, top1_high, macs, params, size_bytes, num_test.
+    combined: top1, top1_low, top1_high, macs and params (of all members), size_bytes and path (of the folder),
+    num_wrong_group and num_wrong_within (test images in another group and in the right one), macs_largest.
     members: member, classes (names), macs, macs_share, params, params_share (of the whole network), size_bytes, epochs
     (trained), epochs_saved (left out), val_top1, test_top1 (half own classes, half others), temperature, latency_ms (or
-    None). rows: member, classes, layer, channels, channels_dense, params, params_dense, macs, macs_dense, the layers of
-    a member in the order they run. confusion: n x n test images, row = true class, column = answer. speed: runtime,
-    what (words before a comma: as in classwise_words), ms, p95_ms, ratio, ratio_low, ratio_high: times as fast as the
-    first of the same runtime, whose ratio is None. trials: grouping, seed, top1, macs, params. groupings: grouping,
-    num_seeds, mean, low, high, gain, gain_low, gain_high (against random, paired over seeds; None for random itself),
-    macs_total, params_total; intervals are of 95 %. saved: epochs (trained), epochs_saved (left out by early stopping),
-    share (the latter of both). files: path, bytes, what.
+    None).
+    rows: member, classes, layer, channels, channels_dense, params, params_dense, macs, macs_dense; the layers of a
+    member in the order they run.
+    confusion: n x n test images, row = true class, column = answer.
+    speed: runtime, what (begins with SIDE, CUT or WHOLE of classwise_words where it is that), ms, p95_ms, ratio,
+    ratio_low, ratio_high: times as fast as the first of the same runtime, whose ratio is None.
+    trials: grouping, seed, top1, macs, params.
+    groupings: grouping, num_seeds, mean, low, high, gain, gain_low, gain_high (against random, paired over seeds; None
+    for random itself), macs_total, params_total; intervals are of 95 %.
+    saved: epochs (trained), epochs_saved (left out by early stopping), share (the latter of both).
+    files: path, bytes, what.
     """
 
     title: str

@@ -47,7 +47,7 @@ def accuracy(whole: Row, combined: Row) -> str:
     if low is not None and high is not None:
         over = f"{percent(low)} to {percent(high)}, {over}"
     held = f"whole network {score(whole['top1'], TOP1)}, change {words.change(whole, combined)}"
-    return tile("Combined top-1, test split", score(combined["top1"], TOP1), f"{text(over)}<br>{text(held)}")
+    return tile("Combined top-1", score(combined["top1"], TOP1), f"{text(over)}<br>{text(held)}")
 
 
 def together(whole: Row, combined: Row) -> str:
@@ -62,7 +62,7 @@ def together(whole: Row, combined: Row) -> str:
     if sizes[0] is not None:
         beside = "" if sizes[1] is None else f", the whole network {kilobytes(sizes[1])} KB"
         lines.append(f"its folder {kilobytes(sizes[0])} KB{beside}")
-    return tile("All members together", f"{words.shown(macs)} multiply-adds", "<br>".join(map(text, lines)))
+    return tile("All members together", words.shown(macs), "<br>".join(map(text, lines)))
 
 
 def latency(speed: Sequence[Row]) -> str:

@@ -16,6 +16,8 @@ from prunelle.report.speed import section
 
 SIDE_BY_SIDE = 16
 """A map of so many classes leaves room for a table beside it."""
+HINT = """<p class="hint">Test images, in the order of the groups, with lines between these; at the right the member’s
+number. Blank: it never happened.</p>"""
 
 
 def similarity_map(order: Order, similarity: Sequence[Sequence[float]], similarity_of: str) -> str:
@@ -50,7 +52,8 @@ def confusion_map(order: Order, counts: Sequence[Sequence[int]], within: int, ac
     title = "The most frequent confusion" if len(found) == 1 else f"The {len(found)} most frequent confusions"
     table = f"<div><h3>{title}</h3>{confusion_table(found, order)}</div>" if found else ""
     look = ' class="pair"' if len(names) <= SIDE_BY_SIDE else ""
-    body = f"{said}<div{look}>{picture}{table}</div>"
+    hint = "" if len(names) > MOST_CLASSES else HINT
+    body = f"{said}{hint}<div{look}>{picture}{table}</div>"
     return section("confusion", "Wrong answers within and across groups", body)
 
 

@@ -12,6 +12,8 @@ WHITE, BLUE, ORANGE = "#ffffff", "#08519c", "#a63603"
 OWN = "#d3d9df"
 """Of what the scale does not hold: a class with itself."""
 STEPS = 24
+WHITE_FROM = 0.7
+"""Of both colours: from here on white has more contrast than black."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Scale:
 
     def dark(self, value: float) -> bool:
         """Whether white words are read better on its colour than black ones."""
-        return self.share(value) > 0.55
+        return self.share(value) > WHITE_FROM
 
     def share(self, value: float) -> float:
         least = 0.0 if self.low < 0 else self.low

@@ -99,7 +99,7 @@ def speed_table(speed: Sequence[Row]) -> str:
     lines = []
     for runtime in dict.fromkeys(row["runtime"] for row in speed):
         for row in (one for one in speed if one["runtime"] == runtime):
-            times = text(ratio_text(row)) or "held against"
+            times = text(ratio_text(row)) or "1"
             name = (text(row["runtime"]), text(row["what"]))
             ms = (figure(row.get(key), cells.significant) for key in ("ms", "p95_ms"))
             lines.append(("", (*name, *ms, times)))

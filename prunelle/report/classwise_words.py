@@ -70,20 +70,20 @@ def cost(whole: Row, combined: Row, num: int) -> str:
 
 def side_by_side(speed: Sequence[Row]) -> tuple[Row, Row] | None:
     """(members side by side where they gain most, what they are held against in that runtime)."""
-    found = [row for row in speed if kind(row) == SIDE and number(row.get("ratio")) is not None]
+    found = [row for row in speed if is_of(row, SIDE) and number(row.get("ratio")) is not None]
     if not found:
         return None
     best = max(found, key=lambda row: row["ratio"])
     return best, next(row for row in speed if row["runtime"] == best["runtime"])
 
 
-def kind(row: Row) -> str:
-    """What was timed, without its settings.
+def is_of(row: Row, kind: str) -> bool:
+    """Whether that was timed, in whatever settings.
 
-    >>> kind({"what": "whole, 2 threads"})
-    'whole'
+    >>> is_of({"what": "whole, 2 threads"}, WHOLE)
+    True
     """
-    return str(row["what"]).partition(",")[0]
+    return str(row["what"]).startswith(kind)
 
 
 def speed_words(speed: Sequence[Row]) -> str:
@@ -95,14 +95,14 @@ def speed_words(speed: Sequence[Row]) -> str:
         f"Members side by side answer one image in {significant(best['ms'])} ms with {best['runtime']}, "
         f"{ratio_text(best)} times as fast as {base_words(base)}{doubt(best)}."
     )
-    cuts = [row for row in speed if row["runtime"] == best["runtime"] and kind(row) == CUT]
+    cuts = [row for row in speed if row["runtime"] == best["runtime"] and is_of(row, CUT)]
     cuts = [row for row in cuts if number(row.get("ratio")) is not None]
     if not cuts:
         return told
     cut = max(cuts, key=lambda row: row["ratio"])
     return (
         f"{told} The same network cut as one takes {significant(cut['ms'])} ms, {ratio_text(cut)} times as fast as "
-        f"that: {beside(cut, best)}."
+        f"the whole: {beside(cut, best)}."
     )
 
 
