@@ -89,8 +89,8 @@ class LoaderSplit(Split):
     ) -> Iterator[Batch]:
         if batch_size < 1 or start < 0:
             raise SettingError(f"batch_size is {batch_size} and start {start}, must be at least 1 and 0.")
-        regrouped = _regroup(map(self._checked, self.loader), batch_size, drop_last)
-        return ((x.to(self.device), y.to(self.device)) for x, y in itertools.islice(regrouped, start, None))
+        found = regrouped(map(self._checked, self.loader), batch_size, drop_last)
+        return ((x.to(self.device), y.to(self.device)) for x, y in itertools.islice(found, start, None))
 
     def _checked(self, batch: Batch) -> Batch:
         if not isinstance(batch, (tuple, list)) or len(batch) != 2 or not all(isinstance(t, Tensor) for t in batch):
@@ -120,7 +120,7 @@ class LoaderSplit(Split):
         return replace(self, device=torch.device(device))
 
 
-def _regroup(pairs: Iterable[Batch], batch_size: int, drop_last: bool) -> Iterator[Batch]:
+def regrouped(pairs: Iterable[Batch], batch_size: int, drop_last: bool) -> Iterator[Batch]:
     held: Batch | None = None
     yielded = False
     for pair in pairs:

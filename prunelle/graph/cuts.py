@@ -94,6 +94,16 @@ class Cuts(BaseModel):
             replaced=[one for one in self.replaced if not one.module.startswith(gone)] + later.replaced,
         )
 
+    def inside(self, path: str) -> Cuts:
+        """The same cuts of a model that is the submodule `path` of another."""
+        return Cuts(
+            tensors=[cut.model_copy(update={"tensor": f"{path}.{cut.tensor}"}) for cut in self.tensors],
+            attributes=[
+                a.model_copy(update={"module": f"{path}.{a.module}" if a.module else path}) for a in self.attributes
+            ],
+            replaced=[one.model_copy(update={"module": f"{path}.{one.module}"}) for one in self.replaced],
+        )
+
 
 @torch.no_grad()
 def replay_(model: nn.Module, cuts: Cuts) -> None:

@@ -1,10 +1,12 @@
-"""From a spec to a model: a name of the table, 'timm:NAME' or 'file.py:factory'. Weights are random.
+"""From a spec to a model: a name of the table, 'timm:NAME', 'file.py:factory' or 'classwise:GROUPS:SPEC'. Weights are
+random.
 
 They are drawn from torch's global generator, as in any nn.Module: call torch.manual_seed before for the same ones.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 
 from torch import nn
@@ -34,6 +36,10 @@ def build(
         from prunelle.models.user_file import build_from_file
 
         return build_from_file(parts.name, parts.factory, input_shape, num_classes)
+    if parts.kind == "members":
+        from prunelle.models.members import build_members
+
+        return build_members(partial(build, trust=trust), parts.name, parts.groups, input_shape, num_classes)
     row = TABLE[parts.name]
     module, function = row.builder.split(":")
     builder = getattr(import_module(module), function)
@@ -49,6 +55,8 @@ def default_shape(spec: str) -> Shape | None:
     Raises ModelError, MissingExtraError.
     """
     parts = check_spec(spec, trust=True)
+    if parts.kind == "members":
+        return default_shape(parts.name)
     if parts.kind == "timm":
         from prunelle.models.timm_zoo import default_shape as timm_shape
 

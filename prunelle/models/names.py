@@ -13,6 +13,8 @@ from typing import Literal
 from prunelle.errors import MissingExtraError, ModelError, UntrustedCodeError
 
 Shape = tuple[int, int, int]
+MEMBERS = "classwise:"
+"""Begins the spec of a class-wise network: classwise:GROUPS:SPEC, such as classwise:0,1,2/3,4:resnet20."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class NamedModel:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A spec taken apart. name: the table's name, timm's name or the path of a file; factory: only for a file."""
+    """A spec taken apart. name: the table's name, timm's name, the path of a file, or the spec of a class-wise
+    network's members; factory: only for a file; groups: only for a class-wise network."""
 
-    kind: Literal["name", "timm", "file"]
+    kind: Literal["name", "timm", "file", "members"]
     name: str
     factory: str = ""
+    groups: str = ""
 
 
 def _rows(module: str, names: str, input_shape: Shape, num_classes: int) -> dict[str, NamedModel]:
@@ -75,18 +79,21 @@ def first_line(error: BaseException) -> str:
 def check_spec(spec: str, trust: bool = False) -> ModelSpec:
     """Take a model's spec apart and refuse what cannot be built, before torch is imported or any code is run.
 
-    spec: a name of TABLE, 'timm:NAME' (the name itself is checked by timm, later) or 'file.py:factory'.
+    spec: a name of TABLE, 'timm:NAME' (the name itself is checked by timm, later), 'file.py:factory' or
+    'classwise:GROUPS:SPEC'.
     trust: whether code in a user's file may be run. A saved folder is not a spec: ask for it before.
     Raises ModelError (unknown name, no such file, no factory named), MissingExtraError (no timm),
     UntrustedCodeError (a file, without trust).
 
     >>> check_spec("lenet5")
-    ModelSpec(kind='name', name='lenet5', factory='')
+    ModelSpec(kind='name', name='lenet5', factory='', groups='')
     """
     if spec in TABLE:
         return ModelSpec("name", spec)
     if spec.startswith("timm:"):
         return _check_timm(spec)
+    if spec.startswith(MEMBERS):
+        return _check_members(spec, trust)
     path, colon, factory = spec.rpartition(":")
     if spec.endswith(".py") or (colon and path.endswith(".py")):
         return _check_file(spec, path, factory, trust)
@@ -103,6 +110,14 @@ def _check_timm(spec: str) -> ModelSpec:
     if find_spec("timm") is None:
         raise MissingExtraError(f"{spec}: timm is not installed; pip install prunelle[vision].")
     return ModelSpec("timm", name)
+
+
+def _check_members(spec: str, trust: bool) -> ModelSpec:
+    groups, _, inner = spec.removeprefix(MEMBERS).partition(":")
+    if not groups or not inner or inner.startswith(MEMBERS):
+        raise ModelError(f"{spec}: must be {MEMBERS}GROUPS:MODEL, such as {MEMBERS}0,1,2/3,4:resnet20.")
+    check_spec(inner, trust)
+    return ModelSpec("members", inner, groups=groups)
 
 
 def _check_file(spec: str, path: str, factory: str, trust: bool) -> ModelSpec:

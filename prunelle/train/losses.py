@@ -45,7 +45,8 @@ class SmoothedLabels:
 class Distillation:
     """weight * T^2 * KL(teacher || student at temperature T) + (1 - weight) * base.
 
-    teacher: an nn.Module in eval mode that reads the same inputs; its weights get no gradient.
+    teacher: an nn.Module in eval mode that reads the same inputs; its weights get no gradient. Outputs of one column
+    are log-odds, on both sides.
     Source: Hinton 2015, arXiv:1503.02531 section 2; T^2 keeps the gradient's size.
     """
 
@@ -56,10 +57,19 @@ class Distillation:
 
     def __call__(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = log_softmax(self.teacher(inputs) / self.temperature, dim=1)
-        given = log_softmax(outputs / self.temperature, dim=1)
+            wanted = log_softmax(both_sides(self.teacher(inputs)) / self.temperature, dim=1)
+        given = log_softmax(both_sides(outputs) / self.temperature, dim=1)
         distance = kl_div(given, wanted, reduction="batchmean", log_target=True) * self.temperature**2
         return self.weight * distance + (1 - self.weight) * self.base(inputs, outputs, targets)
+
+
+def both_sides(outputs: Tensor) -> Tensor:
+    """(N, 1) log-odds as the two columns whose softmax has them; any other outputs as they are.
+
+    >>> both_sides(torch.tensor([[3.0]])).tolist()
+    [[0.0, 3.0]]
+    """
+    return torch.cat([torch.zeros_like(outputs), outputs], 1) if outputs.shape[1:] == (1,) else outputs
 
 
 def objective(task: Task, settings: TrainSettings, device: torch.device) -> Objective:

@@ -1,0 +1,164 @@
+"""Which channels a member gives up, from what its own classes activate; and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from prunelle.classwise.activity import Activity, activity, ranks
+from prunelle.errors import SettingError
+from prunelle.graph import costs
+from prunelle.graph.sets import Set, Tied
+from prunelle.prune.by_activation import Activations, Key
+from prunelle.prune.channel_select import Limits, Removed, finished, reaching
+from prunelle.prune.channel_shares import by_cost
+from prunelle.prune.channels import ChannelPlan, plan
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How far a member is cut: to `target_macs` of the whole network's multiply-adds, or by two thresholds.
+
+    apoz, mean: a channel goes whose average percentage of zeros (a fraction) is above the one and whose mean
+    activation, over its layer's, is below the other. zero: activations at or below it count as zeros. floor: channels
+    that every layer keeps. multiple: kept widths are rounded up to one. Raises SettingError.
+    """
+
+    target_macs: float | None = 0.5
+    apoz: float | None = None
+    mean: float | None = None
+    zero: float = 0.0
+    floor: int = 4
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        by_thresholds = self.apoz is not None and self.mean is not None
+        if (self.target_macs is None) == (not by_thresholds) or (self.apoz is None) != (self.mean is None):
+            raise SettingError(
+                f"classwise: target_macs is {self.target_macs}, apoz {self.apoz}, mean {self.mean}; give target_macs "
+                "alone, or both thresholds."
+            )
+        if self.target_macs is not None and not 0 < self.target_macs <= 1:
+            raise SettingError(f"--target-macs {self.target_macs}: must be above 0 and at most 1.")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.floor, self.multiple)
+
+
+@dataclass(frozen=True)
+class MemberPlan:
+    """plan: what goes, with its proof. activity: of the units of plan.tied, over the member's classes."""
+
+    plan: ChannelPlan
+    activity: Activity
+
+
+def plan_member(
+    member: nn.Module,
+    example: Tensor,
+    group: Sequence[int],
+    activations: Mapping[Key, Activations],
+    cutting: Cutting,
+    whole_macs: float,
+) -> MemberPlan:
+    """What a member gives up.
+
+    member: as `head.member_of` makes it. example: (n, C, H, W), two or more: the single output of one image proves
+    nothing. activations: of the whole network by class, see prune.by_activation; the head
+    apart, both have one graph. whole_macs: the whole network's multiply-adds for one image.
+    Raises ModelError where so much cannot go, or nothing.
+    """
+    seen: dict[int, Activity] = {}
+
+    def select(tied: Tied) -> Removed:
+        found = seen[id(tied)] = activity(tied, activations, group)
+        return chosen(tied, found, cutting, len(example) * whole_macs)
+
+    made = plan(member, example, select)
+    return MemberPlan(made, seen[id(made.tied)])
+
+
+def chosen(tied: Tied, found: Activity, cutting: Cutting, whole_macs: float) -> Removed:
+    """(labels,) True by unit that goes. whole_macs: for as many images as `tied` was traced with. Raises ModelError."""
+    order = ranks(tied, found)
+    if cutting.target_macs is None:
+        assert cutting.apoz is not None and cutting.mean is not None
+        with np.errstate(invalid="ignore"):
+            idle = (found.apoz > cutting.apoz) & (found.mean < cutting.mean)
+        return finished(tied, order, candidates(tied, idle), cutting.limits)
+
+    def share(removed: Removed) -> float:
+        return costs.macs(tied, removed) / whole_macs
+
+    nothing = np.zeros(len(order), dtype=bool)
+    if share(nothing) <= cutting.target_macs:
+        return nothing
+    return reaching(tied, order, by_cost, cutting.limits, cutting.target_macs, share, "multiply-adds")
+
+
+def candidates(tied: Tied, idle: Removed) -> Removed:
+    """Those that are units of a set; each set keeps one at least."""
+    removed = np.zeros_like(idle)
+    for one in tied.sets:
+        removed[one.units] = idle[one.units]
+        if removed[one.units].all():
+            removed[one.units[-1]] = False
+    return removed
+
+
+def to_json(made: MemberPlan, class_names: Sequence[str], cutting: Cutting, fingerprint: str) -> dict[str, Any]:
+    """The candidates as plain values: {classes, data (fingerprint), zero, floor, thresholds, sets, tensors}.
+
+    thresholds: {apoz, mean} as asked for, None where a target chose them. sets: {set, channels, removed, apoz, mean}:
+    the lowest APoZ and the highest mean among those removed, None where nothing goes. tensors: {tensor, axis, removed
+    (indices)} by the name of the parameter or buffer.
+    """
+    plan = made.plan
+    told = {"apoz": cutting.apoz, "mean": cutting.mean}
+    return {
+        "classes": list(class_names),
+        "data": fingerprint,
+        "zero": cutting.zero,
+        "floor": cutting.floor,
+        "thresholds": told if cutting.target_macs is None else None,
+        "sets": [set_line(one, plan.removed, made.activity) for one in plan.tied.sets],
+        "tensors": [
+            {"tensor": cut.tensor, "axis": cut.axis, "groups": cut.groups, "removed": gone(cut.kept, size)}
+            for cut, size in ((cut, size_of(plan.tied, cut.tensor, cut.axis)) for cut in plan.cuts.tensors)
+        ],
+    }
+
+
+def set_line(one: Set, removed: Removed, found: Activity) -> dict[str, Any]:
+    units = one.units[removed[one.units]]
+    apoz, mean = found.apoz[units], found.mean[units]
+    known = bool(len(units)) and not (np.isnan(apoz).all() or np.isnan(mean).all())
+    return {
+        "set": one.name,
+        "channels": len(one.units),
+        "removed": len(units),
+        "apoz": float(np.nanmin(apoz)) if known else None,
+        "mean": float(np.nanmax(mean)) if known else None,
+    }
+
+
+def size_of(tied: Tied, tensor: str, axis: int) -> int:
+    """How long an axis of a parameter or buffer was."""
+    node = next(name for name, own in tied.graph.tensors.items() if own == tensor)
+    value = next(n for n in tied.graph.nodes if n.name == node).meta["val"]
+    return int(value.shape[axis])
+
+
+def gone(kept: Sequence[int], size: int) -> list[int]:
+    """The indices that are not kept.
+
+    >>> gone([0, 2], 4)
+    [1, 3]
+    """
+    stays = set(kept)
+    return [index for index in range(size) if index not in stays]

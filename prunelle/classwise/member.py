@@ -1,0 +1,169 @@
+"""One member: cut from the whole network, retrained, saved, and asked. What a worker process does."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunelle.classwise.cutting import Cutting, plan_member, to_json
+from prunelle.classwise.head import Head, member_of
+from prunelle.classwise.member_task import member_task
+from prunelle.classwise.teacher import Merged
+from prunelle.classwise.whole import Whole
+from prunelle.data.task import Batch, Split, Task
+from prunelle.files import write_sealed_json
+from prunelle.measure.accuracy import EVAL_BATCH, evaluate
+from prunelle.models.save import load, save
+from prunelle.prune.by_activation import Activations, Key
+from prunelle.prune.channel_steps import Repair, repaired
+from prunelle.prune.stored_cut import StoredCut, cut_once
+from prunelle.runs import Run
+from prunelle.seeds import generator
+from prunelle.train.identity import plain
+from prunelle.train.settings import Teacher, TrainSettings
+from prunelle.train.stage import Train
+
+NETWORK, CANDIDATES, OUTPUTS = "network", "candidates.json", "outputs"
+CUT, TRAIN = "cut", "train"
+EXAMPLES = 2
+HEAD_IMAGES = 2048
+"""That the row for "none of mine" is fitted to."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """How members are made. training: of one member; its teacher is the whole network. distill: share of the loss that
+    imitates it, 0 for none, at this temperature. repairs: after the cut, before training; see
+    prune.channel_repairs."""
+
+    cutting: Cutting
+    training: TrainSettings | None
+    distill: float = 0.9
+    temperature: float = 4.0
+    repairs: tuple[Repair, ...] = ()
+
+    def settings(self, teacher: nn.Module) -> TrainSettings:
+        assert self.training is not None
+        taught = Teacher(teacher, self.temperature, self.distill) if self.distill else None
+        return replace(self.training, teacher=taught)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What all members of a network share; sent to a worker once. activations: of the whole network, by class.
+    whole_macs: of one image. named: plain values that tell which network and data these are."""
+
+    task: Task
+    whole: Whole
+    head: Head
+    activations: Mapping[Key, Activations]
+    whole_macs: float
+    making: Making
+    out: Path
+    named: Mapping[str, Any]
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A member to be made. group: its classes, ascending."""
+
+    group: tuple[int, ...]
+    seed: int
+
+
+def run_of(job: Job, out: Path, making: Making, named: Mapping[str, Any], device: str = "cpu") -> Run:
+    """The run folder of a member: of its classes, of how it is made, and of the seed; not of its fellows."""
+    settings = {"group": list(job.group), "making": plain(making), **named}
+    return Run.open(out / "runs", settings, job.seed, device)
+
+
+def make_member(job: Job, shop: Shop) -> None:
+    """Make one member unless it stands.
+
+    RUN/candidates.json     what it gave up
+    RUN/network             the saved member
+    RUN/outputs.checkpoint  what the saved member says of val and test
+    RUN/card.json           its figures
+
+    Raises ModelError where it cannot be cut so, DivergedError.
+    """
+    run = run_of(job, shop.out, shop.making, shop.named, shop.device)
+    if run.done:
+        return
+    with run.locked():
+        whole = shop.whole.open().to(run.device)
+        task = member_task(shop.task, job.group)
+        dense = member_of(whole, shop.head, job.group, head_batches(shop.task, job.seed))
+        begun = f"{job.group} {plain(shop.making.cutting)} {task.fingerprint}"
+        cut = cut_once(run, CUT, begun, dense, lambda: cut_member(dense, job, shop, task, run))
+        member = cut.model
+        if shop.making.training is not None:
+            teacher = Merged(whole, job.group)
+            member = Train(shop.making.settings(teacher), TRAIN)(member, task, run)
+        finish(member, dense, cut, job, shop, run)
+
+
+def head_batches(task: Task, seed: int) -> list[Batch]:
+    """Plain training images."""
+    size = min(EVAL_BATCH, len(task.train))
+    epoch = task.train.epoch(size, order=generator(seed, "head"))
+    return list(islice(epoch, -(-HEAD_IMAGES // size)))
+
+
+def cut_member(dense: nn.Module, job: Job, shop: Shop, task: Task, run: Run) -> StoredCut:
+    """Plan, prove, cut, repair. The candidates are written beside."""
+    cutting = shop.making.cutting
+    example = next(iter(task.val.epoch(EXAMPLES)))[0].cpu()
+    made = plan_member(dense.cpu(), example, job.group, shop.activations, cutting, shop.whole_macs)
+    names = [shop.task.class_names[number] for number in job.group]
+    write_sealed_json(run.folder / CANDIDATES, to_json(made, names, cutting, shop.task.fingerprint))
+    dense = dense.to(run.device)
+    pruned = made.plan.apply(dense)
+    pruned = repaired(pruned, dense, made.plan.cuts, shop.making.repairs, task, run, CUT)
+    return StoredCut(pruned, made.plan.cuts, {})
+
+
+def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) -> None:
+    """Save, open what was saved, ask it, write the card. dense: the member before it was cut."""
+    folder, task = run.folder / NETWORK, member_task(shop.task, job.group)
+    save(
+        member.cpu(),
+        folder,
+        builder=shop.whole.builder_of_member(job.group),
+        preprocessing=shop.task.preprocessing,
+        class_names=task.class_names,
+        cuts=shop.whole.cuts.then(cut.cuts),
+    )
+    built = None if shop.whole.builder is not None else copy.deepcopy(dense)
+    opened = load(folder, built, trust=True).to(run.device)
+    val = evaluate(opened, task.val, task.loss, task.metric)
+    rows = [row for row in run.rows() if row["stage"] == TRAIN]
+    found = {"val": outputs_of(opened, task.val), "test": outputs_of(opened, task.test)}
+    run.save_checkpoint(OUTPUTS, found, {"cuts": cut.cuts.model_dump(mode="json")})
+    last = rows[-1] if rows else {}
+    run.finish(
+        {
+            "group": list(job.group),
+            "val_top1": val.top1,
+            "epochs": last.get("epoch", 0),
+            "epochs_saved": last.get("epochs_saved", 0),
+            "history": [row["val_top1"] for row in rows],
+        }
+    )
+    for name in (CUT, TRAIN):
+        (run.folder / f"{name}.checkpoint").unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def outputs_of(model: nn.Module, split: Split) -> Tensor:
+    """(N, outputs) float32 on the CPU, of the split in stored order, in eval mode."""
+    model.eval()
+    return torch.cat([model(images).float().cpu() for images, _ in split.epoch(EVAL_BATCH)])

@@ -1,0 +1,194 @@
+"""A network is split: members made by an engine, then joined to one answer and measured as they are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prunelle.classwise.combine import Mistakes, calibrated, mistakes
+from prunelle.classwise.member import NETWORK, OUTPUTS, Job, Shop, make_member, run_of
+from prunelle.classwise.member_task import member_task
+from prunelle.classwise.whole import cuts_of_members, joined
+from prunelle.data.groups import labels_of
+from prunelle.data.task import Task
+from prunelle.engines.engine import Engine, Watch
+from prunelle.errors import CorruptFileError, MeasurementError
+from prunelle.graph.cuts import Cuts
+from prunelle.measure.accuracy import wilson
+from prunelle.models.members import Groups, Members, combined, places
+from prunelle.models.save import load, save
+from prunelle.runs import Run
+
+ALIKE = 1e-3
+"""By how much what the saved whole says may differ from what its members said: other batch sizes round otherwise."""
+LOOKED_AT = 256
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A grouping that was tried. groups: what it gave with this seed."""
+
+    grouping: str
+    seed: int
+    groups: Groups
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [Job(group, self.seed) for group in self.groups]
+
+
+@dataclass(frozen=True)
+class MemberFound:
+    """A member's figures. val_top1, test_top1: of own against others, half each, see member_task. temperature: by which
+    its outputs are divided."""
+
+    group: tuple[int, ...]
+    folder: Path
+    val_top1: float
+    test_top1: float
+    epochs: int
+    epochs_saved: int
+    history: tuple[float, ...]
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the members of a trial answer together. top1_low, top1_high: 95 % interval on test."""
+
+    trial: Trial
+    members: tuple[MemberFound, ...]
+    temperatures: Tensor = field(repr=False)
+    val_top1: float
+    top1: float
+    top1_low: float
+    top1_high: float
+    num_test: int
+    mistakes: Mistakes = field(repr=False)
+
+
+def make_all(trials: Sequence[Trial], shop: Shop, engine: Engine, watch: Watch) -> None:
+    """Every member that does not stand; one that several trials have is made once. The engine's shared value is the
+    shop. Raises what `member.make_member` raises."""
+    jobs = distinct(trials)
+    missing = [job for job in jobs if not run_for(job, shop).done]
+    engine.run(make_member, missing, watch)
+
+
+def distinct(trials: Sequence[Trial]) -> list[Job]:
+    return list(dict.fromkeys(job for trial in trials for job in trial.jobs))
+
+
+def run_for(job: Job, shop: Shop) -> Run:
+    return run_of(job, shop.out, shop.making, shop.named, shop.device)
+
+
+def standing(trials: Sequence[Trial], shop: Shop) -> tuple[str, float]:
+    """How far all members are, for whoever watches."""
+    runs = [run_for(job, shop) for job in distinct(trials)]
+    done = sum(run.done for run in runs)
+    return f"{done} of {len(runs)} members", sum(share_of(run) for run in runs) / max(1, len(runs))
+
+
+def share_of(run: Run) -> float:
+    if run.done:
+        return 1.0
+    with suppress(OSError, ValueError):
+        return float((run.folder / "progress").read_text())
+    return 0.0
+
+
+def answer(trial: Trial, shop: Shop) -> Found:
+    """The joint answer of members that stand: calibrated on val, told on test. Raises CorruptFileError."""
+    runs = [run_for(job, shop) for job in trial.jobs]
+    said = [outputs_of(run) for run in runs]
+    val, test = ([one[part] for one, _ in said] for part in ("val", "test"))
+    val_targets, targets = labels_of(shop.task.val), labels_of(shop.task.test)
+    temperatures = calibrated(val, val_targets, trial.groups)
+    order = places(trial.groups)
+    chosen = combined(val, temperatures, order).argmax(1)
+    answers = combined(test, temperatures, order).argmax(1)
+    right = int((answers == targets).sum())
+    low, high = wilson(right / len(targets), len(targets))
+    members = [
+        member_found(group, run, shop.task, outputs, float(temperature))
+        for group, run, outputs, temperature in zip(trial.groups, runs, test, temperatures, strict=True)
+    ]
+    return Found(
+        trial=trial,
+        members=tuple(members),
+        temperatures=temperatures,
+        val_top1=float((chosen == val_targets).double().mean()),
+        top1=right / len(targets),
+        top1_low=low,
+        top1_high=high,
+        num_test=len(targets),
+        mistakes=mistakes(answers, targets, trial.groups),
+    )
+
+
+def outputs_of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What a member said of val and test. Raises CorruptFileError where the run does not hold it."""
+    found = run.load_checkpoint(OUTPUTS)
+    if found is None:
+        raise CorruptFileError(f"{run.folder}: holds no {OUTPUTS}; delete it and start the same command again.")
+    return found
+
+
+def member_found(group: tuple[int, ...], run: Run, task: Task, outputs: Tensor, temperature: float) -> MemberFound:
+    card = run.card()
+    own = member_task(task, group)
+    targets = torch.cat([wanted.cpu() for _, wanted in own.test.epoch(500)])
+    return MemberFound(
+        group=group,
+        folder=run.folder / NETWORK,
+        val_top1=card["val_top1"],
+        test_top1=float(own.metric(outputs, targets).double().mean()),
+        epochs=card["epochs"],
+        epochs_saved=card["epochs_saved"],
+        history=tuple(card["history"]),
+        temperature=temperature,
+    )
+
+
+def join(found: Found, shop: Shop) -> tuple[Members, Cuts]:
+    """The saved members as one module, and its cuts. Without a builder the members must be the module's own copies."""
+    members, cuts = [], []
+    for one, job in zip(found.members, found.trial.jobs, strict=True):
+        run = run_for(job, shop)
+        cuts.append(Cuts.model_validate(outputs_of(run)[1]["cuts"]))
+        members.append(load(one.folder, trust=True))
+    return joined(members, found.trial.groups, found.temperatures), cuts_of_members(shop.whole, cuts)
+
+
+def save_joined(found: Found, shop: Shop, out: Path) -> Members:
+    """Save all members as one MODEL in `out`, and hold what was saved to what the members said.
+
+    Raises MeasurementError where it says something else, DiskError.
+    """
+    module, cuts = join(found, shop)
+    task = shop.task
+    save(
+        module,
+        out,
+        builder=shop.whole.builder_of_members(found.trial.groups),
+        preprocessing=task.preprocessing,
+        class_names=task.class_names,
+        cuts=cuts,
+    )
+    opened = load(out, trust=True)
+    assert isinstance(opened, Members)
+    images, _ = next(iter(task.val.epoch(min(LOOKED_AT, len(task.val)))))
+    said = [outputs_of(run_for(job, shop))[0]["val"][: len(images)] for job in found.trial.jobs]
+    with torch.no_grad():
+        wanted, given = combined(said, found.temperatures, places(found.trial.groups)), opened(images.cpu())
+    off = float((wanted - given).abs().max())
+    if not off <= ALIKE * max(1.0, float(wanted.abs().max())):
+        raise MeasurementError(f"{out}: what was saved answers otherwise than its members did (by {off:.3g}).")
+    return opened

@@ -1,0 +1,40 @@
+"""The whole network as its member's teacher: what it says of the member's classes, and of all others together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from prunelle.models.members import covers
+
+
+def merged(outputs: Tensor, group: Sequence[int]) -> Tensor:
+    """Outputs (N, classes) of the whole network as a member would have them: (N, k + 1), or (N, 1) log-odds.
+
+    "None of mine" is the log-sum-exp of the other classes, so that its softmax is the sum of theirs. A group of all
+    classes has the outputs as they are.
+
+    >>> merged(torch.tensor([[0.5, 0.25, 0.25]]).log(), (0,)).exp()
+    tensor([[1.]])
+    """
+    if covers(group, outputs.shape[1]):
+        return outputs
+    rest = [number for number in range(outputs.shape[1]) if number not in group]
+    none = outputs[:, rest].logsumexp(1, keepdim=True)
+    own = outputs[:, list(group)]
+    return own - none if len(group) == 1 else torch.cat([none, own], 1)
+
+
+class Merged(nn.Module):
+    """The whole network with the outputs of the member for the classes `group`. Final."""
+
+    def __init__(self, whole: nn.Module, group: Sequence[int]) -> None:
+        super().__init__()
+        self.whole = whole
+        self.group = tuple(group)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, k + 1) or (N, 1)."""
+        return merged(self.whole(images).float(), self.group)
