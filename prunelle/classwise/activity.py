@@ -52,13 +52,16 @@ def activity(tied: Tied, activations: Mapping[Key, Activations], classes: Sequen
 
 
 def ranks(tied: Tied, found: Activity) -> UnitScores:
-    """(labels,) in (0, 1]: how far up its set a unit stands, by the higher of its places in activity (1 - APoZ) and in
-    mean. So the units up to some rank are those that are under two thresholds at once. NaN counts as most active."""
+    """(labels,) in (0, 1]: how far up among all units one stands, by the higher of its places in activity (1 - APoZ)
+    and in mean. So the units up to some rank are those that are under two thresholds at once. NaN counts as most
+    active; labels that are no unit have 1."""
+    units = np.concatenate([one.units for one in tied.sets])
+    places = [
+        np.argsort(np.argsort(np.nan_to_num(values[units], nan=np.inf), kind="stable"), kind="stable")
+        for values in (1 - found.apoz, found.mean)
+    ]
     worst = np.ones_like(found.apoz)
-    for one in tied.sets:
-        places = [np.argsort(np.argsort(np.nan_to_num(values[one.units], nan=np.inf), kind="stable"), kind="stable")
-                  for values in (1 - found.apoz, found.mean)]  # fmt: skip
-        worst[one.units] = (np.maximum(*places) + 1) / len(one.units)
+    worst[units] = (np.maximum(*places) + 1) / len(units)
     return worst
 
 

@@ -7,28 +7,45 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from prunelle.classwise.activity import Activity, activity, ranks
+from prunelle.data.task import Task
 from prunelle.errors import SettingError
 from prunelle.graph import costs
 from prunelle.graph.sets import Set, Tied
 from prunelle.prune.by_activation import Activations, Key
-from prunelle.prune.channel_select import Limits, Removed, finished, reaching
-from prunelle.prune.channel_shares import by_cost
+from prunelle.prune.channel_scores import taylor
+from prunelle.prune.channel_select import (
+    ChannelScope,
+    Limits,
+    Removed,
+    UnitScores,
+    finished,
+    over_all_sets,
+    reaching,
+)
 from prunelle.prune.channels import ChannelPlan, plan
+from prunelle.prune.unit_scores import RowScore, Scorer
+
+EXAMPLES = 2
+"""Images that a member is traced with: the single output of one image proves nothing."""
 
 
 @dataclass(frozen=True)
 class Cutting:
     """How far a member is cut: to `target_macs` of the whole network's multiply-adds, or by two thresholds.
 
-    apoz, mean: a channel goes whose average percentage of zeros (a fraction) is above the one and whose mean
-    activation, over its layer's, is below the other. zero: activations at or below it count as zeros. floor: channels
+    score: of rows of weights, on the member's own task; see prune.channel_scores. None: of activity, so that the
+    target chooses the two thresholds. scope: how amounts are spread. apoz, mean: or a channel goes whose average
+    percentage of zeros (a fraction) is above the one and whose mean activation, over its layer's, is below the other.
+    zero: activations at or below it count as zeros. floor: channels
     that every layer keeps. multiple: kept widths are rounded up to one. Raises SettingError.
     """
 
     target_macs: float | None = 0.5
+    score: RowScore | None = taylor
+    scope: ChannelScope = over_all_sets
     apoz: float | None = None
     mean: float | None = None
     zero: float = 0.0
@@ -51,6 +68,15 @@ class Cutting:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What is known of the whole network. activations: by class, see prune.by_activation; a member has the same graph,
+    its head apart. macs: of one image."""
+
+    activations: Mapping[Key, Activations]
+    macs: float
+
+
+@dataclass(frozen=True)
 class MemberPlan:
     """plan: what goes, with its proof. activity: of the units of plan.tied, over the member's classes."""
 
@@ -60,32 +86,33 @@ class MemberPlan:
 
 def plan_member(
     member: nn.Module,
-    example: Tensor,
+    task: Task,
     group: Sequence[int],
-    activations: Mapping[Key, Activations],
+    evidence: Evidence,
     cutting: Cutting,
-    whole_macs: float,
+    seed: int = 0,
 ) -> MemberPlan:
     """What a member gives up.
 
-    member: as `head.member_of` makes it. example: (n, C, H, W), two or more: the single output of one image proves
-    nothing. activations: of the whole network by class, see prune.by_activation; the head
-    apart, both have one graph. whole_macs: the whole network's multiply-adds for one image.
+    member: as `head.member_of` makes it. task: the member's, which scores look at.
     Raises ModelError where so much cannot go, or nothing.
     """
+    example = next(iter(task.val.epoch(EXAMPLES)))[0].cpu()
+    scorer = None if cutting.score is None else Scorer(member, cutting.score, seed, task)
     seen: dict[int, Activity] = {}
 
     def select(tied: Tied) -> Removed:
-        found = seen[id(tied)] = activity(tied, activations, group)
-        return chosen(tied, found, cutting, len(example) * whole_macs)
+        found = seen[id(tied)] = activity(tied, evidence.activations, group)
+        order = ranks(tied, found) if scorer is None else scorer(tied)
+        return chosen(tied, found, order, cutting, len(example) * evidence.macs)
 
     made = plan(member, example, select)
     return MemberPlan(made, seen[id(made.tied)])
 
 
-def chosen(tied: Tied, found: Activity, cutting: Cutting, whole_macs: float) -> Removed:
-    """(labels,) True by unit that goes. whole_macs: for as many images as `tied` was traced with. Raises ModelError."""
-    order = ranks(tied, found)
+def chosen(tied: Tied, found: Activity, order: UnitScores, cutting: Cutting, whole_macs: float) -> Removed:
+    """(labels,) True by unit that goes. order: scores by unit, higher = keep. whole_macs: for as many images as `tied`
+    was traced with. Raises ModelError."""
     if cutting.target_macs is None:
         assert cutting.apoz is not None and cutting.mean is not None
         with np.errstate(invalid="ignore"):
@@ -98,7 +125,7 @@ def chosen(tied: Tied, found: Activity, cutting: Cutting, whole_macs: float) -> 
     nothing = np.zeros(len(order), dtype=bool)
     if share(nothing) <= cutting.target_macs:
         return nothing
-    return reaching(tied, order, by_cost, cutting.limits, cutting.target_macs, share, "multiply-adds")
+    return reaching(tied, order, cutting.scope, cutting.limits, cutting.target_macs, share, "multiply-adds")
 
 
 def candidates(tied: Tied, idle: Removed) -> Removed:
@@ -112,7 +139,7 @@ def candidates(tied: Tied, idle: Removed) -> Removed:
 
 
 def to_json(made: MemberPlan, class_names: Sequence[str], cutting: Cutting, fingerprint: str) -> dict[str, Any]:
-    """The candidates as plain values: {classes, data (fingerprint), zero, floor, thresholds, sets, tensors}.
+    """The candidates as plain values: {classes, data (fingerprint), score, zero, floor, thresholds, sets, tensors}.
 
     thresholds: {apoz, mean} as asked for, None where a target chose them. sets: {set, channels, removed, apoz, mean}:
     the lowest APoZ and the highest mean among those removed, None where nothing goes. tensors: {tensor, axis, removed
@@ -123,6 +150,7 @@ def to_json(made: MemberPlan, class_names: Sequence[str], cutting: Cutting, fing
     return {
         "classes": list(class_names),
         "data": fingerprint,
+        "score": "activity" if cutting.score is None else cutting.score.__name__,
         "zero": cutting.zero,
         "floor": cutting.floor,
         "thresholds": told if cutting.target_macs is None else None,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prunelle.classwise.cutting import Cutting, plan_member, to_json
+from prunelle.classwise.cutting import Cutting, Evidence, plan_member, to_json
 from prunelle.classwise.head import Head, member_of
 from prunelle.classwise.member_task import member_task
 from prunelle.classwise.teacher import Merged
@@ -21,18 +21,16 @@ from prunelle.data.task import Batch, Split, Task
 from prunelle.files import write_sealed_json
 from prunelle.measure.accuracy import EVAL_BATCH, evaluate
 from prunelle.models.save import load, save
-from prunelle.prune.by_activation import Activations, Key
 from prunelle.prune.channel_steps import Repair, repaired
 from prunelle.prune.stored_cut import StoredCut, cut_once
 from prunelle.runs import Run
-from prunelle.seeds import generator
+from prunelle.seeds import derive, generator
 from prunelle.train.identity import plain
 from prunelle.train.settings import Teacher, TrainSettings
 from prunelle.train.stage import Train
 
 NETWORK, CANDIDATES, OUTPUTS = "network", "candidates.json", "outputs"
 CUT, TRAIN = "cut", "train"
-EXAMPLES = 2
 HEAD_IMAGES = 2048
 """That the row for "none of mine" is fitted to."""
 
@@ -57,14 +55,13 @@ class Making:
 
 @dataclass(frozen=True)
 class Shop:
-    """What all members of a network share; sent to a worker once. activations: of the whole network, by class.
-    whole_macs: of one image. named: plain values that tell which network and data these are."""
+    """What all members of a network share; sent to a worker once. named: plain values that tell which network and data
+    these are."""
 
     task: Task
     whole: Whole
     head: Head
-    activations: Mapping[Key, Activations]
-    whole_macs: float
+    evidence: Evidence
     making: Making
     out: Path
     named: Mapping[str, Any]
@@ -121,11 +118,9 @@ def head_batches(task: Task, seed: int) -> list[Batch]:
 def cut_member(dense: nn.Module, job: Job, shop: Shop, task: Task, run: Run) -> StoredCut:
     """Plan, prove, cut, repair. The candidates are written beside."""
     cutting = shop.making.cutting
-    example = next(iter(task.val.epoch(EXAMPLES)))[0].cpu()
-    made = plan_member(dense.cpu(), example, job.group, shop.activations, cutting, shop.whole_macs)
+    made = plan_member(dense, task, job.group, shop.evidence, cutting, derive(job.seed, CUT) % 2**31)
     names = [shop.task.class_names[number] for number in job.group]
     write_sealed_json(run.folder / CANDIDATES, to_json(made, names, cutting, shop.task.fingerprint))
-    dense = dense.to(run.device)
     pruned = made.plan.apply(dense)
     pruned = repaired(pruned, dense, made.plan.cuts, shop.making.repairs, task, run, CUT)
     return StoredCut(pruned, made.plan.cuts, {})

@@ -32,7 +32,7 @@ LOOKED_AT = 256
 
 @dataclass(frozen=True)
 class Trial:
-    """A grouping that was tried. groups: what it gave with this seed."""
+    """A grouping that was tried. groups: what it gave with this seed; a single one of all classes is the control."""
 
     grouping: str
     seed: int
@@ -110,10 +110,9 @@ def answer(trial: Trial, shop: Shop) -> Found:
     said = [outputs_of(run) for run in runs]
     val, test = ([one[part] for one, _ in said] for part in ("val", "test"))
     val_targets, targets = labels_of(shop.task.val), labels_of(shop.task.test)
-    temperatures = calibrated(val, val_targets, trial.groups)
-    order = places(trial.groups)
-    chosen = combined(val, temperatures, order).argmax(1)
-    answers = combined(test, temperatures, order).argmax(1)
+    temperatures = calibrated(val, val_targets, trial.groups) if len(trial.groups) > 1 else torch.ones(1)
+    chosen = together(val, temperatures, trial.groups).argmax(1)
+    answers = together(test, temperatures, trial.groups).argmax(1)
     right = int((answers == targets).sum())
     low, high = wilson(right / len(targets), len(targets))
     members = [
@@ -131,6 +130,11 @@ def answer(trial: Trial, shop: Shop) -> Found:
         num_test=len(targets),
         mistakes=mistakes(answers, targets, trial.groups),
     )
+
+
+def together(outputs: Sequence[Tensor], temperatures: Tensor, groups: Groups) -> Tensor:
+    """(N, classes) of all members; one member for all classes has no "none of mine" and answers alone."""
+    return outputs[0] if len(groups) == 1 else combined(outputs, temperatures, places(groups))
 
 
 def outputs_of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:

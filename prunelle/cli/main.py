@@ -8,6 +8,7 @@ import sys
 import typer
 
 from prunelle.cli.bench import bench
+from prunelle.cli.classwise import classwise
 from prunelle.cli.compare import compare
 from prunelle.cli.doctor import doctor
 from prunelle.cli.fit import fit
@@ -48,6 +49,7 @@ VERBS = (
     sweep,
     plan,
     prepare,
+    classwise,
     doctor,
 )
 for verb in VERBS:

@@ -13,6 +13,10 @@ from pydantic import ValidationError, validate_call
 from prunelle.errors import CorruptFileError, SettingError
 from prunelle.files import read_bytes
 from prunelle.recipes.channels_latency import channels_latency
+from prunelle.recipes.classwise import ClasswiseRecipe
+from prunelle.recipes.classwise_mobilenetv2 import classwise_mobilenetv2
+from prunelle.recipes.classwise_resnet20 import classwise_resnet20
+from prunelle.recipes.classwise_vgg19 import classwise_vgg19
 from prunelle.recipes.complaint import meant, sentence
 from prunelle.recipes.fpgm import fpgm
 from prunelle.recipes.gradual import gradual
@@ -24,8 +28,10 @@ from prunelle.recipes.lottery_resnet20 import lottery_resnet20
 from prunelle.recipes.quickstart import quickstart
 from prunelle.recipes.settings import Recipe
 
-AnyRecipe = Recipe | TicketRecipe
-Shiftable = TypeVar("Shiftable", Recipe, TicketRecipe, AnyRecipe)
+AnyRecipe = Recipe | TicketRecipe | ClasswiseRecipe
+Shiftable = TypeVar("Shiftable", Recipe, TicketRecipe, ClasswiseRecipe, AnyRecipe)
+KINDS: Mapping[str | None, type[AnyRecipe]] = {None: Recipe, "tickets": TicketRecipe, "classwise": ClasswiseRecipe}
+"""What the "kind" of a .json file says it holds."""
 RECIPES: Mapping[str, Callable[..., AnyRecipe]] = {
     "quickstart": quickstart,
     "han2015": han2015,
@@ -35,6 +41,9 @@ RECIPES: Mapping[str, Callable[..., AnyRecipe]] = {
     "lottery_lenet": lottery_lenet,
     "lottery_resnet20": lottery_resnet20,
     "lottery_mobilenetv2": lottery_mobilenetv2,
+    "classwise_resnet20": classwise_resnet20,
+    "classwise_mobilenetv2": classwise_mobilenetv2,
+    "classwise_vgg19": classwise_vgg19,
 }
 LARGEST_SEED = 2**31
 LARGEST_RECIPE_BYTES = 2**20
@@ -67,7 +76,7 @@ def recipe_of(name_or_file: str, settings: Mapping[str, object]) -> AnyRecipe:
 
 
 def recipe_from_file(path: Path) -> AnyRecipe:
-    """What the file holds: a search for tickets where its "kind" says so, else an experiment.
+    """What the file holds: a search for tickets or a class-wise split where its "kind" says so, else an experiment.
 
     Raises SettingError when the file is absent, no JSON, or no recipe.
     """
@@ -81,9 +90,11 @@ def recipe_from_file(path: Path) -> AnyRecipe:
         reason = "a number has thousands of digits" if "int_max_str_digits" in str(error) else error
         raise SettingError(f"{path}: is not JSON ({reason}); correct it there.") from None
     kind = values.get("kind") if isinstance(values, dict) else None
-    if kind is not None and kind != "tickets":
-        raise SettingError(f"{path}: kind is {kind!r:.80}, must be 'tickets'; leave it out for an experiment of cells.")
-    recipe: type[Recipe] | type[TicketRecipe] = TicketRecipe if kind else Recipe
+    if not (kind is None or isinstance(kind, str)) or kind not in KINDS:
+        raise SettingError(
+            f"{path}: kind is {kind!r:.80}, must be 'tickets' or 'classwise'; leave it out for an experiment of cells."
+        )
+    recipe = KINDS[kind]
     try:
         return recipe.model_validate(values)
     except ValidationError as error:

@@ -1,0 +1,93 @@
+"""How long one image takes, end to end: the whole network, its members side by side and one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from prunelle.classwise.running import SideBySide
+from prunelle.errors import WorkError
+from prunelle.measure.latency import Timing, time_interleaved
+from prunelle.models.members import Members
+from prunelle.ship.runtimes import load_runtime
+
+SINGLE = {"native", "native16"}
+"""Runtimes that have one thread, whatever is asked."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """whole: the network that was split. members: its members. one: a network for all classes of a member's size, or
+    None. images: (n, C, H, W), of which the first is timed and all are what 16 bits are fitted to. cores: threads of
+    the whole networks, and processes of the members."""
+
+    whole: nn.Module = field(repr=False)
+    members: Members = field(repr=False)
+    one: nn.Module | None = field(repr=False)
+    images: Tensor = field(repr=False)
+    cores: int = 1
+
+
+def race(contest: Contest, runtime: str, seconds: float = 5.0, samples: int = 1000) -> list[dict[str, Any]]:
+    """One image in one runtime, all ways in turns.
+
+    Returns {runtime, what, ms, p95_ms, ratio, ratio_low, ratio_high} rows, ratios to the first, the whole network; its
+    own are None. What waits between turns stands still. Raises WorkError where a network cannot run there.
+    """
+    with ExitStack() as stack:
+        ways = calls(contest, runtime, stack)
+        found = time_interleaved(list(ways.values()), threads=1, min_seconds=seconds, min_samples=samples)
+    return [
+        line(runtime, what, timing, not number) for number, (what, timing) in enumerate(zip(ways, found, strict=True))
+    ]
+
+
+def calls(contest: Contest, runtime: str, stack: ExitStack) -> Mapping[str, Callable[[], object]]:
+    """What is timed, by name. Raises WorkError."""
+    threads = 1 if runtime in SINGLE else contest.cores
+    image = contest.images[:1]
+    load = load_runtime(runtime)
+    whole = load(contest.whole, contest.images, threads)
+    found: dict[str, Callable[[], object]] = {f"whole, {told(threads)}": lambda: whole(image)}
+    single = load(contest.whole, contest.images, 1) if threads > 1 else None
+    if single is not None:
+        found["whole, 1 thread"] = lambda: single(image)
+    aside = stack.enter_context(SideBySide(contest.members, runtime, contest.images, contest.cores))
+    found["members side by side"] = lambda: aside(image)
+    alone = stack.enter_context(SideBySide(contest.members, runtime, contest.images, 1))
+    found["members one after another"] = lambda: alone(image)
+    if contest.one is not None:
+        one = load(contest.one, contest.images, threads)
+        found[f"cut as one network, {told(threads)}"] = lambda: one(image)
+    for what, call in found.items():
+        try:
+            call()
+        except RuntimeError as error:
+            raise WorkError(f"{runtime}: {what} does not run ({str(error).splitlines()[0]}).") from None
+    return found
+
+
+def told(threads: int) -> str:
+    """
+    >>> told(1), told(2)
+    ('1 thread', '2 threads')
+    """
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
+def line(runtime: str, what: str, timing: Timing, first: bool) -> dict[str, Any]:
+    ratios = (timing.ratio, timing.ratio_low, timing.ratio_high)
+    ratio, low, high = (None, None, None) if first else ratios
+    return {
+        "runtime": runtime,
+        "what": what,
+        "ms": timing.median_ms,
+        "p95_ms": timing.p95_ms,
+        "ratio": ratio,
+        "ratio_low": low,
+        "ratio_high": high,
+    }

@@ -1,0 +1,97 @@
+"""What a class-wise split is told, in words and numbers: checked here, never run here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from prunelle.recipes.settings import (
+    ChannelScopeWord,
+    ChannelScoreWord,
+    Count,
+    Flag,
+    Frozen,
+    Number,
+    RepairWord,
+    RuntimeWord,
+    Seed,
+    Share,
+    Training,
+    Word,
+)
+
+GroupingWord = Literal["random", "similar", "dissimilar", "kmeans", "consecutive", "given"]
+SimilarityWord = Literal["features", "candidates"]
+SplitWord = Literal["val", "test-half"]
+NumGroups = Annotated[int, Field(strict=True, ge=2, le=10_000)]
+ClassNumber = Annotated[int, Field(strict=True, ge=0, lt=1_000_000)]
+TargetMacs = Annotated[Number, Field(gt=0, le=1)]
+RETRAINING = Training(
+    epochs=10, lr=0.02, optimizer="sgd", weight_decay=1e-4, schedule="cosine", patience=2, distill=0.9
+)
+"""The preset: at most ten epochs, and a member whose validation accuracy has not risen for two leaves."""
+
+
+class ClasswiseRecipe(Frozen):
+    """One network into groups x seeds; see classwise/ for what the words mean.
+
+    model: a spec, with weights or trained by `dense`, or a saved folder. groups: how many, or the classes of each for
+    grouping "given". groupings: tried one after another with each seed; what reaches most on val is kept in OUT.
+    similarity: of class features, or of pruning candidates. target_macs: share of the whole network's multiply-adds
+    that a member may have; None with both thresholds. score: of channels, on the member's own task, or of activity, by
+    which a target chooses the thresholds. training: of a member, None for cutting alone; its distill is the share of
+    the loss that imitates the whole network. adapt: train a network without batch norm by Adam at 0.001 instead.
+    as_one: also one network for all classes, cut to the same target and trained for as many epochs, as the control.
+    choose_on: test-half where the network was trained on val too. train_images: the first of the training split only.
+    look_images: that classes are looked at by. runtimes: that one image is timed in.
+    """
+
+    kind: Literal["classwise"] = "classwise"
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    model: Word
+    data: Word
+    weights: Word | None = None
+    input_shape: tuple[Count, Count, Count] | None = None
+    dense: Training | None = None
+    groups: NumGroups | tuple[Annotated[tuple[ClassNumber, ...], Field(min_length=1)], ...] = 2
+    groupings: Annotated[tuple[GroupingWord, ...], Field(min_length=1, max_length=6)] = ("kmeans",)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1_000)] = (0,)
+    similarity: SimilarityWord = "features"
+    target_macs: TargetMacs | None = 0.5
+    score: ChannelScoreWord | Literal["activity"] = "taylor"
+    scope: ChannelScopeWord = "global"
+    apoz: Share | None = None
+    mean: Annotated[Number, Field(ge=0)] | None = None
+    zero: Annotated[Number, Field(ge=0)] = 0.0
+    floor: Count = 2
+    multiple: Count = 1
+    repair: tuple[RepairWord, ...] = ("lsq",)
+    training: Training | None = RETRAINING
+    adapt: Flag = False
+    as_one: Flag = False
+    choose_on: SplitWord = "val"
+    train_images: Count | None = None
+    look_images: Count = 10_000
+    runtimes: tuple[RuntimeWord, ...] = ("eager",)
+
+    @model_validator(mode="after")
+    def check(self) -> ClasswiseRecipe:
+        given = not isinstance(self.groups, int)
+        if given != (self.groupings == ("given",)):
+            raise ValueError(f"groups is {self.groups} and groupings {self.groupings}; classes go with 'given' alone")
+        for name, values in (("seeds", self.seeds), ("groupings", self.groupings), ("runtimes", self.runtimes)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} is {values}; name each once")
+        thresholds = self.apoz is not None and self.mean is not None
+        if (self.apoz is None) != (self.mean is None) or (self.target_macs is None) != thresholds:
+            raise ValueError(
+                f"target_macs is {self.target_macs}, apoz {self.apoz} and mean {self.mean}; give it or both others"
+            )
+        if thresholds and self.score != "activity":
+            raise ValueError(f"score is {self.score} and thresholds are of activity; set score to activity")
+        if self.training is not None and self.training.label_smoothing:
+            raise ValueError("training: label_smoothing is not for members, whose loss is their own; leave it out")
+        if self.dense is not None and self.dense.distill:
+            raise ValueError(f"dense: distill is {self.dense.distill} and it has no teacher; leave it out")
+        return self

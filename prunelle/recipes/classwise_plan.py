@@ -1,0 +1,94 @@
+"""What a class-wise split would make, and about how long it takes, from a few updates."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+import torch
+
+from prunelle.classwise.head import member_of
+from prunelle.classwise.look import look_at
+from prunelle.classwise.member import head_batches
+from prunelle.classwise.member_task import member_task
+from prunelle.classwise.teacher import Merged
+from prunelle.measure.params import count_params
+from prunelle.recipes.classwise import ClasswiseRecipe
+from prunelle.recipes.classwising import Asked, Watch, task_for, trials_of
+from prunelle.recipes.measure import open_with_data
+from prunelle.recipes.words import train_settings
+from prunelle.seeds import derive
+from prunelle.train.losses import objective
+from prunelle.train.settings import Teacher
+from prunelle.train.step import Update, init_state, update_
+
+UPDATES = 3
+LOOK_IMAGES = 2_000
+"""Fewer than the split itself looks at, unless the recipe says fewer."""
+EVAL_COST = 1 / 3
+"""A forward pass costs about a third of an update."""
+
+
+def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[str, Any]:
+    """{groups (class names, of the first trial), num_trainings, member_epochs, minutes, workers, disk_bytes}.
+
+    Nothing is written. An uncut member is timed, so that the minutes are an upper bound; the training of a network that
+    is not trained yet is not in them, and its groups are those of random weights. Raises as `run_classwise`.
+    """
+    watch("looking at classes", 0.0)
+    task = task_for(recipe, asked)
+    opened, _ = open_with_data(
+        recipe.model,
+        recipe.data,
+        asked.data_dir,
+        asked.device,
+        weights=recipe.weights,
+        input_shape=recipe.input_shape,
+        trust=asked.trust,
+        seed=recipe.seeds[0],
+    )
+    num_images = min(LOOK_IMAGES, recipe.look_images)
+    plain = replace(task, train=task.train.to("cpu"))
+    look = look_at(opened.model, plain, recipe.zero, num_images, recipe.seeds[0])
+    trials = trials_of(recipe, look, task.num_classes)
+    jobs = list(dict.fromkeys(job for trial in trials for job in trial.jobs))
+    epochs = recipe.training.epochs if recipe.training else 0
+    watch("timing an update", 0.5)
+    seconds = epoch_seconds(recipe, task, opened.model, look, jobs[0].group) if epochs else 0.0
+    own = len(member_task(task, jobs[0].group).train)
+    total = sum(seconds * len(member_task(task, job.group).train) / own for job in jobs) * epochs
+    return {
+        "groups": [[task.class_names[number] for number in group] for group in trials[0].groups],
+        "num_trainings": len(jobs) + recipe.as_one,
+        "member_epochs": len(jobs) * epochs,
+        "minutes": total / 60 / min(asked.workers, len(jobs)),
+        "workers": asked.workers,
+        "disk_bytes": 4 * count_params(opened.model).params * 2 * len(jobs),
+    }
+
+
+def epoch_seconds(recipe: ClasswiseRecipe, task: Any, whole: Any, look: Any, group: tuple[int, ...]) -> float:
+    """Of one uncut member, its teacher's part and a look at val among it, with one thread."""
+    assert recipe.training is not None
+    own = member_task(task, group)
+    member = member_of(whole, look.head, group, head_batches(task, 0)[:1]).train()
+    settings = train_settings(recipe.training, 20.0)
+    if recipe.training.distill:
+        settings = replace(settings, teacher=Teacher(Merged(copy.deepcopy(whole), group), 4.0, recipe.training.distill))
+    batch = next(iter(own.train.epoch(settings.batch_size)))
+    rule = Update(objective(own, settings, torch.device("cpu")), settings.optimizer, settings.precision)
+    state = init_state(member, settings.optimizer)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times = []
+        for number in range(UPDATES):
+            begun = monotonic()
+            update_(member, state, batch, rule, 1e-6, derive(0, number))
+            times.append(monotonic() - begun)
+    finally:
+        torch.set_num_threads(before)
+    updates = own.train.num_batches(settings.batch_size, drop_last=True)
+    return min(times[1:]) * (updates + EVAL_COST * len(own.val) / settings.batch_size)

@@ -1,0 +1,52 @@
+"""VGG-19 with batch norm on CIFAR-10 into class-wise members: trained first, then split and retrained.
+
+    prunelle run classwise_vgg19 --out DIR
+
+The default is complete and meant for a GPU (--device cuda); on a CPU a tiny budget shows that it runs:
+--set dense_epochs=1 --set epochs=1 --set train_images=500.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from prunelle.recipes.classwise import ClasswiseRecipe, GroupingWord, NumGroups, SplitWord, TargetMacs
+from prunelle.recipes.settings import Count, Number, NumSeeds, Training, Word
+
+
+def classwise_vgg19(
+    data: Word = "cifar10",
+    weights: Word | None = None,
+    dense_epochs: Count = 200,
+    groups: NumGroups = 2,
+    groupings: tuple[GroupingWord, ...] = ("kmeans",),
+    seeds: NumSeeds = 1,
+    epochs: Count = 40,
+    patience: Count | None = 5,
+    lr: Annotated[Number, Field(gt=0, le=100)] = 0.02,
+    target_macs: TargetMacs = 0.3,
+    train_images: Count | None = None,
+    choose_on: SplitWord = "val",
+) -> ClasswiseRecipe:
+    """As in classwise_resnet20."""
+    trained = Training(
+        epochs=dense_epochs,
+        lr=0.05,
+        optimizer="sgd",
+        weight_decay=5e-4,
+        warmup_epochs=min(1.0, dense_epochs),
+    )
+    return ClasswiseRecipe(
+        name="classwise_vgg19",
+        model="vgg19_bn_cifar",
+        data=data,
+        weights=weights,
+        dense=None if weights is not None else trained,
+        groups=groups,
+        groupings=groupings,
+        seeds=tuple(range(seeds)),
+        target_macs=target_macs,
+        training=Training(epochs=epochs, lr=lr, optimizer="sgd", weight_decay=1e-4, patience=patience, distill=0.9),
+        train_images=train_images,
+        choose_on=choose_on,
+    )
