@@ -1,0 +1,113 @@
+"""ResNet-44 on CIFAR-10 into class-wise members: is the joint answer as good, and does one image come sooner?
+
+python benchmarks/classwise.py --weights FILE [--groups 2 5 10] [--epochs N] [--out DIR] [--data-dir D] [--json FILE]
+
+FILE: trained weights, such as cifar10_resnet44.safetensors. 2 and 5 groups at most at half of the multiply-adds a
+member, 10 members of one class at .3. The bars: within 1 point of the whole network (10 members: 2), each member within
+its share; one image with 2 groups at least 1.5 times as fast as the whole network with 2 threads in one runtime; beside
+them one network for all classes cut to the same size (--as-one). Choices are made on the first half of the test split,
+figures are of the second. About 80 minutes on 2 quiet cores with 4 epochs and bf16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from prunelle.engines.local import num_cores
+from prunelle.measure.environment import environment
+from prunelle.recipes.classwise import ClasswiseRecipe
+from prunelle.recipes.classwise_told import summary, tell, write_files
+from prunelle.recipes.classwising import Asked, run_classwise
+from prunelle.recipes.settings import Training
+
+SHARE = {2: 0.5, 5: 0.5, 10: 0.3}
+POINTS = {2: 1.0, 5: 1.0, 10: 2.0}
+FASTER = 1.5
+
+
+def recipe(options: argparse.Namespace, groups: int) -> ClasswiseRecipe:
+    return ClasswiseRecipe(
+        name=f"resnet44 into {groups}",
+        model="resnet44",
+        data="cifar10",
+        weights=str(options.weights),
+        groups=groups,
+        target_macs=SHARE[groups],
+        multiple=4,
+        as_one=options.as_one and groups == 2,
+        choose_on="test-half",
+        training=Training(
+            epochs=options.epochs,
+            lr=0.02,
+            optimizer="sgd",
+            weight_decay=1e-4,
+            precision=options.precision,
+            distill=0.9,
+        ),
+        runtimes=("eager", "native", "onnxruntime") if groups == 2 else ("eager",),
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required="PRUNELLE_WEIGHTS" not in os.environ)
+    parser.add_argument("--groups", nargs="*", type=int, choices=SHARE, default=list(SHARE))
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    parser.add_argument("--as-one", action="store_true")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--data-dir", default=os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0] or None)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    options.weights = options.weights or Path(os.environ["PRUNELLE_WEIGHTS"])
+    out = options.out or Path(tempfile.mkdtemp())
+    rows = [one(options, groups, out / str(groups)) for groups in options.groups]
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows, "environment": environment()}, indent=1))
+    return 0 if all(row["met"] for row in rows) else 1
+
+
+def one(options: argparse.Namespace, groups: int, out: Path) -> dict[str, Any]:
+    """Split, tell, and hold against the bars."""
+    told = recipe(options, groups)
+    asked = Asked(out, min(2, num_cores()), data_dir=options.data_dir, command=" ".join(sys.argv))
+    begun = time.monotonic()
+    split = run_classwise(told, asked, lambda what, share: None)
+    found = tell(split, asked, lambda what, share: None)
+    write_files(split, found, asked)
+    whole, both = found["whole"], found["combined"]
+    lost = 100 * (whole["top1"] - both["top1"])
+    shares = [row["macs_share"] for row in found["members"]]
+    faster = {row["runtime"]: row["ratio"] for row in found["speed"] if row["what"] == "members side by side"}
+    met = lost <= POINTS[groups] and max(shares) <= SHARE[groups]
+    if groups == 2:
+        met = met and max(faster.values(), default=0.0) >= FASTER
+    print(
+        f"{groups} groups, {options.epochs} epochs, {(time.monotonic() - begun) / 60:.1f} minutes: "
+        f"{100 * both['top1']:.2f} % of {both['num_test']:,} (whole {100 * whole['top1']:.2f} %, {lost:+.2f} points "
+        f"lost); member MACs {min(shares):.3f} to {max(shares):.3f}x, all {both['macs'] / whole['macs']:.2f}x, params "
+        f"{both['params'] / whole['params']:.2f}x: {'met' if met else 'MISSED'}"
+    )
+    for sentence in summary(found):
+        print(f"  {sentence}")
+    for row in found["speed"]:
+        if row["ms"] is not None:
+            ratio = (
+                "" if row["ratio"] is None else f"{row['ratio']:.2f}x [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]"
+            )
+            print(f"  {row['runtime']:12} {row['what']:34} {row['ms']:.3f} ms  {ratio}")
+    sys.stdout.flush()
+    return {"groups": groups, "met": met, "lost": lost, "faster": faster} | {
+        name: found[name] for name in ("whole", "combined", "members", "one", "speed", "confusion")
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
