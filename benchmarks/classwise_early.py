@@ -62,9 +62,8 @@ def main() -> int:
     assert left_out is not None
     low, cost, high = interval(costs)
     for name, trials in found.items():
-        print(
-            f"{name}: {', '.join(f'{100 * one.top1:.2f} %' for one in trials)}, mean {100 * mean(one.top1 for one in trials):.2f} %"
-        )
+        top1 = [100 * one.top1 for one in trials]
+        print(f"{name}: {', '.join(f'{one:.2f} %' for one in top1)}, mean {mean(top1):.2f} %")
     met = left_out["share"] >= SAVED and cost <= LOST
     print(
         f"{left_out['share']:.1%} of member-epochs saved; {100 * cost:+.2f} points lost [{100 * low:+.2f}, "

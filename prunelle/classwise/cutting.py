@@ -13,6 +13,7 @@ from prunelle.classwise.activity import Activity, activity, ranks
 from prunelle.data.task import Task
 from prunelle.errors import SettingError
 from prunelle.graph import costs
+from prunelle.graph.cuts import Cut
 from prunelle.graph.sets import Set, Tied
 from prunelle.prune.by_activation import Activations, Key
 from prunelle.prune.channel_scores import taylor
@@ -142,8 +143,8 @@ def to_json(made: MemberPlan, class_names: Sequence[str], cutting: Cutting, fing
     """The candidates as plain values: {classes, data (fingerprint), score, zero, floor, thresholds, sets, tensors}.
 
     thresholds: {apoz, mean} as asked for, None where a target chose them. sets: {set, channels, removed, apoz, mean}:
-    the lowest APoZ and the highest mean among those removed, None where nothing goes. tensors: {tensor, axis, removed
-    (indices)} by the name of the parameter or buffer.
+    the lowest APoZ and the highest mean among those removed, None where nothing goes. tensors: {tensor, axis, groups,
+    removed (indices, of each group's block after another's)} by the name of the parameter or buffer.
     """
     plan = made.plan
     told = {"apoz": cutting.apoz, "mean": cutting.mean}
@@ -156,7 +157,7 @@ def to_json(made: MemberPlan, class_names: Sequence[str], cutting: Cutting, fing
         "thresholds": told if cutting.target_macs is None else None,
         "sets": [set_line(one, plan.removed, made.activity) for one in plan.tied.sets],
         "tensors": [
-            {"tensor": cut.tensor, "axis": cut.axis, "groups": cut.groups, "removed": gone(cut.kept, size)}
+            {"tensor": cut.tensor, "axis": cut.axis, "groups": cut.groups, "removed": gone(cut, size)}
             for cut, size in ((cut, size_of(plan.tied, cut.tensor, cut.axis)) for cut in plan.cuts.tensors)
         ],
     }
@@ -182,11 +183,12 @@ def size_of(tied: Tied, tensor: str, axis: int) -> int:
     return int(value.shape[axis])
 
 
-def gone(kept: Sequence[int], size: int) -> list[int]:
-    """The indices that are not kept.
+def gone(cut: Cut, size: int) -> list[int]:
+    """The indices of an axis so long that are not kept, block by block.
 
-    >>> gone([0, 2], 4)
+    >>> gone(Cut(tensor="weight", axis=0, kept=[0, 2]), 4)
     [1, 3]
+    >>> gone(Cut(tensor="weight", axis=1, kept=[0, 2, 1, 2], groups=2), 3)
+    [1, 0]
     """
-    stays = set(kept)
-    return [index for index in range(size) if index not in stays]
+    return [index for kept in map(set, cut.blocks()) for index in range(size) if index not in kept]

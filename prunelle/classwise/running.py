@@ -49,8 +49,12 @@ class SideBySide:
         self.input = np.frombuffer(self.images, np.float32)
         self.mine = runs_of(model, shares[0], runtime, example)
         self.others = [Other(context, model, share, runtime, example, self.images, widths) for share in shares[1:]]
-        for other in self.others:
-            other.wait_until_ready()
+        try:
+            for other in self.others:
+                other.wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
 
     def __call__(self, images: Tensor) -> Tensor:
         if tuple(images.shape) != self.shape:

@@ -132,13 +132,28 @@ class Balanced(Split):
     def sifted(
         self, batch_size: int, order: torch.Generator | None, augment: Callable[[int], torch.Generator] | None
     ) -> Iterator[Batch]:
-        """All own examples as they come by, and each other one with the chance that makes them equally many."""
+        """The same of a split that only comes by: all own examples, and of the others the drawn ones by the order in
+        which they come; read again where a pass holds too few, for training counts on `len` examples."""
         own, others = self.indices
-        chance = torch.Generator().manual_seed(0 if order is None else int(torch.randint(2**62, (), generator=order)))
-        for inputs, targets in Regrouped(self.split, self.group).epoch(batch_size, order=order, augment=augment):
-            lucky = torch.rand(len(targets), generator=chance).to(targets.device) < len(own) / len(others)
-            keep = (targets > 0) | lucky
-            yield inputs[keep], targets[keep]
+        whole, rest = divmod(len(own), len(others))
+        copies = torch.full((len(others),), whole)
+        copies[:rest] += 1
+        if order is not None:
+            copies = copies[torch.randperm(len(others), generator=order)]
+        left, before = len(self), None
+        while left and left != before:
+            before, seen = left, 0
+            for inputs, targets in Regrouped(self.split, self.group).epoch(batch_size, order=order, augment=augment):
+                beside = targets == 0
+                times = torch.ones_like(targets)
+                places = (seen + torch.arange(int(beside.sum()))) % len(others)
+                times[beside] = copies[places].to(times)
+                seen += len(places)
+                drawn = torch.arange(len(targets), device=times.device).repeat_interleave(times)[:left]
+                left -= len(drawn)
+                yield inputs[drawn], targets[drawn]
+                if not left:
+                    return
 
     def to(self, device: str | torch.device) -> Balanced:
         return replace(self, split=self.split.to(device))
