@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunelle.classwise.combine import Mistakes, calibrated, mistakes
-from prunelle.classwise.member import NETWORK, OUTPUTS, Job, Shop, make_member, run_of
+from prunelle.classwise.head import member_of
+from prunelle.classwise.member import NETWORK, OUTPUTS, Job, Shop, head_batches, make_member, run_of
 from prunelle.classwise.member_task import member_task
 from prunelle.classwise.whole import cuts_of_members, joined
 from prunelle.data.groups import labels_of
@@ -161,13 +162,23 @@ def member_found(group: tuple[int, ...], run: Run, task: Task, outputs: Tensor, 
     )
 
 
+def opened(job: Job, shop: Shop) -> nn.Module:
+    """A member as it is saved. Raises CorruptFileError."""
+    built = None if shop.whole.builder is not None else dense_member(job, shop)
+    return load(run_for(job, shop).folder / NETWORK, built, trust=True)
+
+
+def dense_member(job: Job, shop: Shop) -> nn.Module:
+    """What a member was cut from."""
+    return member_of(shop.whole.open(), shop.head, job.group, head_batches(shop.task, job.seed)[:1])
+
+
 def join(found: Found, shop: Shop) -> tuple[Members, Cuts]:
-    """The saved members as one module, and its cuts. Without a builder the members must be the module's own copies."""
+    """The saved members as one module, and its cuts."""
     members, cuts = [], []
-    for one, job in zip(found.members, found.trial.jobs, strict=True):
-        run = run_for(job, shop)
-        cuts.append(Cuts.model_validate(outputs_of(run)[1]["cuts"]))
-        members.append(load(one.folder, trust=True))
+    for job in found.trial.jobs:
+        cuts.append(Cuts.model_validate(outputs_of(run_for(job, shop))[1]["cuts"]))
+        members.append(opened(job, shop))
     return joined(members, found.trial.groups, found.temperatures), cuts_of_members(shop.whole, cuts)
 
 
@@ -186,13 +197,16 @@ def save_joined(found: Found, shop: Shop, out: Path) -> Members:
         class_names=task.class_names,
         cuts=cuts,
     )
-    opened = load(out, trust=True)
-    assert isinstance(opened, Members)
+    built = None
+    if shop.whole.builder is None:
+        built = Members([dense_member(job, shop) for job in found.trial.jobs], found.trial.groups)
+    loaded = load(out, built, trust=True)
+    assert isinstance(loaded, Members)
     images, _ = next(iter(task.val.epoch(min(LOOKED_AT, len(task.val)))))
     said = [outputs_of(run_for(job, shop))[0]["val"][: len(images)] for job in found.trial.jobs]
     with torch.no_grad():
-        wanted, given = combined(said, found.temperatures, places(found.trial.groups)), opened(images.cpu())
+        wanted, given = combined(said, found.temperatures, places(found.trial.groups)), loaded(images.cpu())
     off = float((wanted - given).abs().max())
     if not off <= ALIKE * max(1.0, float(wanted.abs().max())):
         raise MeasurementError(f"{out}: what was saved answers otherwise than its members did (by {off:.3g}).")
-    return opened
+    return loaded
