@@ -122,14 +122,16 @@ def trial_table(arrangement: Mapping) -> str:
     lines = []
     for one in rates:
         each = one["seconds"] / one["together"]
+        group = 1 if one["how"] == "plain" else one.get("group", 1)
         figures = (
-            str(one["together"]), share(one["kept"]), cells.significant(1e3 * one["seconds"]),
+            str(one["together"]), str(group), share(one["kept"]), cells.significant(1e3 * one["seconds"]),
             cells.significant(1 / each), f"{base / each:.2f}" if base else "",
         )  # fmt: skip
         lines.append(("", (text(one["how"]), *figures)))
     heads = (
         "way of training",
         "#processes at once",
+        "#members together",
         "#weights kept",
         "#ms an update",
         "#updates a second in all",

@@ -22,6 +22,9 @@ from prunelle.tickets.trials import Trial, looks, trial, who
 from prunelle.tickets.work import How, Job, rule_of
 
 LARGEST_GROUP = 16
+TRIED_GROUP, SMALL_GROUP = LARGEST_GROUP // 2, 2
+"""Members trained together in a trial. What a group costs whatever its size comes from both, so that small groups, as
+rounds of masks have, are not taken for cheap."""
 TRIED_SHARES = (0.8, 0.25, 0.04)
 """Shares kept at which sparse training is tried; between and beyond its time is taken to follow straight lines."""
 UP_SECONDS = 60
@@ -30,12 +33,14 @@ UP_SECONDS = 60
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds an update of one member took. together: how many processes worked at once. kept: by the masks."""
+    """Seconds an update of one member took. together: how many processes worked at once. kept: by the masks. group:
+    members trained at once by each process; of plain training, which takes one after another, it says nothing."""
 
     how: How
     together: int
     kept: float
     seconds: float
+    group: int = TRIED_GROUP
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,24 @@ class Arrangement:
     def how(self, member: Member) -> How:
         return "sparse" if member.kept < self.sparse_below else self.whole
 
-    def seconds(self, how: How, kept: float, together: int) -> float:
+    def seconds(self, how: How, kept: float, together: int, group: int = TRIED_GROUP) -> float:
         """Of one update of one member. Between the numbers of processes that were tried it rises in a straight line."""
         tried = sorted({r.together for r in self.rates if r.how == how})
         if not tried or not tried[0] <= together <= tried[-1]:
             raise SettingError(f"arrangement: {how} with {together} at once was not tried.")
-        points = [
-            (float(n), line(sorted((r.kept, r.seconds) for r in self.rates if (r.how, r.together) == (how, n)), kept))
-            for n in tried
-        ]
+        points = [(float(n), self.tried_seconds(how, kept, n) + self.alone(how, n) * share(group)) for n in tried]
         return max(line(points, together), 1e-9)
+
+    def tried_seconds(self, how: How, kept: float, together: int) -> float:
+        """In groups of TRIED_GROUP, with as many processes as were tried."""
+        own = [r for r in self.rates if (r.how, r.together, r.group) == (how, together, TRIED_GROUP)]
+        return line(sorted((r.kept, r.seconds) for r in own), kept)
+
+    def alone(self, how: How, together: int) -> float:
+        """Seconds that an update of a group takes whatever its size; 0 where only one size was tried."""
+        small = [r for r in self.rates if (r.how, r.together) == (how, together) and r.group != TRIED_GROUP]
+        found = [(r.seconds - self.tried_seconds(how, r.kept, together)) / share(r.group) for r in small]
+        return max(0.0, median(found)) if found else 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,6 +84,15 @@ class Arrangement:
     @staticmethod
     def from_json(values: dict[str, Any]) -> Arrangement:
         return Arrangement(**{**values, "rates": tuple(Rate(**rate) for rate in values["rates"])})
+
+
+def share(group: int) -> float:
+    """How much more of what a group costs as a whole falls to each of its members than in a trial's.
+
+    >>> share(8), share(2)
+    (0.0, 0.375)
+    """
+    return 1 / group - 1 / TRIED_GROUP
 
 
 def line(points: Sequence[tuple[float, float]], at: float) -> float:
@@ -102,12 +124,19 @@ def choose(lottery: Lottery, task: Task, place: Place, engine: Engine, told: str
     for together in sorted({1, engine.workers}):
         for how in tried:
             for kept in TRIED_SHARES if how == "sparse" else (1.0,):
-                group = 1 if how == "plain" else LARGEST_GROUP // 2
-                found = engine.run(trial, [Trial(lottery, place, how, kept, group)] * together)
-                rates.append(Rate(how, together, kept, median(found)))
+                for group in groups_tried(how, kept):
+                    size = 1 if how == "plain" else group
+                    found = engine.run(trial, [Trial(lottery, place, how, kept, size)] * together)
+                    rates.append(Rate(how, together, kept, median(found), group))
     look, after = engine.run(looks, [Trial(lottery, place, "plain", 1.0, 1)])[0]
     made = Arrangement("plain", 0.0, engine.workers, tuple(rates), look, after)
     return fastest(made, told, tried)
+
+
+def groups_tried(how: How, kept: float) -> tuple[int, ...]:
+    """Sizes of groups that are timed; a small one for one share only, for what it tells does not depend on masks."""
+    once = how == "fused" or (how == "sparse" and kept == TRIED_SHARES[1])
+    return (TRIED_GROUP, SMALL_GROUP) if once else (TRIED_GROUP,)
 
 
 def everybody_up(engine: Engine) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prunelle.tickets.arrangement import Arrangement, jobs_of
+from prunelle.tickets.arrangement import TRIED_GROUP, Arrangement, jobs_of
 from prunelle.tickets.grid import Member, waves
 from prunelle.tickets.lottery import Lottery, Place, first_update
 from prunelle.tickets.work import Job
@@ -29,12 +29,12 @@ class Costs:
     per_epoch: int
     before: float
 
-    def member(self, member: Member, together: int) -> float:
-        """Seconds of one training, its validations and what follows it."""
+    def member(self, member: Member, together: int, group: int = TRIED_GROUP) -> float:
+        """Seconds of one training, its validations and what follows it. group: members trained at once with it."""
         arranged, epochs = self.arrangement, self.lottery.settings.epochs
         first, how = first_update(member), arranged.how(member)
         slower = self.slower(together)
-        training = (epochs * self.per_epoch - first) * arranged.seconds(how, member.kept, together)
+        training = (epochs * self.per_epoch - first) * arranged.seconds(how, member.kept, together, group)
         looking = (epochs - first // self.per_epoch) * arranged.look_seconds
         return training + slower * (looking + arranged.finish_seconds)
 
@@ -44,7 +44,7 @@ class Costs:
         return self.arrangement.seconds(whole, 1.0, together) / self.arrangement.seconds(whole, 1.0, 1)
 
     def job(self, job: Job, together: int) -> float:
-        return sum(self.member(member, together) for member in job.members)
+        return sum(self.member(member, together, len(job.members)) for member in job.members)
 
 
 def predict(costs: Costs, place: Place, workers: int) -> float:

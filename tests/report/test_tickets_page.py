@@ -146,7 +146,7 @@ def test_the_trial_by_hand(page):
     told = read(page.split('id="trial"')[1].split("</section>")[0])
     assert "Chosen: fused, with less than 12.5 % of the weights kept: sparse." in told
     # 2 processes, 2 ms an update each: 1,000 updates a second, 4 times one process at 4 ms.
-    assert "plain 1 100 % 4.00 250 1.00" in told and "fused 2 100 % 2.00 1,000 4.00" in told
+    assert "plain 1 1 100 % 4.00 250 1.00" in told and "fused 2 1 100 % 2.00 1,000 4.00" in told
 
 
 def test_legends_are_boxes_of_the_lines_that_there_are(page):

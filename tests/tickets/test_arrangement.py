@@ -124,12 +124,22 @@ def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trials, "TRIAL_SECONDS", 0.0)
 
 
+def test_what_a_group_costs_as_a_whole_falls_on_few() -> None:
+    """8 ms a group and 1 ms a member: 2 ms each of eight, 5 ms each of two, 9 ms of one, 1.5 ms of sixteen."""
+    rates = (Rate("fused", 1, 1.0, 2.0), Rate("fused", 1, 1.0, 5.0, group=2), Rate("plain", 1, 1.0, 3.0))
+    one = Arrangement("fused", 0.0, 1, rates)
+    assert [one.seconds("fused", 1.0, 1, group) for group in (8, 2, 1, 16)] == pytest.approx([2.0, 5.0, 9.0, 1.5])
+    assert one.seconds("fused", 1.0, 1) == 2.0 and one.seconds("plain", 1.0, 1, 2) == 3.0
+
+
 def test_every_way_is_tried_alone_and_all_at_once(tmp_path: Path, no_clock: None) -> None:
     engine = Loop(workers=3)
     chosen = choose(lottery(tmp_path), TASK, Place(tmp_path / "out"), engine)
-    tried = [(rate.how, rate.together, rate.kept) for rate in chosen.rates]
-    each = [("plain", 1.0), ("fused", 1.0), *(("sparse", share) for share in TRIED_SHARES)]
-    assert tried == [(how, together, kept) for together in (1, 3) for how, kept in each]
+    tried = [(rate.how, rate.together, rate.kept, rate.group) for rate in chosen.rates]
+    first, middle, last = TRIED_SHARES
+    each = [("plain", 1.0, 8), ("fused", 1.0, 8), ("fused", 1.0, 2)]
+    each += [("sparse", first, 8), ("sparse", middle, 8), ("sparse", middle, 2), ("sparse", last, 8)]
+    assert tried == [(how, together, kept, group) for together in (1, 3) for how, kept, group in each]
     assert all(rate.seconds > 0 for rate in chosen.rates) and chosen.look_seconds > 0 and chosen.finish_seconds > 0
     assert len(engine.jobs) == len(each) + len(each) * 3 + 1 and chosen.workers == 3
     assert not (tmp_path / "out").exists()
