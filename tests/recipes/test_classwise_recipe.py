@@ -1,0 +1,430 @@
+"""A class-wise recipe from its words to what lies in OUT, on digits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from tiny import same_bits, state_of
+
+from prunelle.classwise import member as member_file
+from prunelle.classwise.member import Job, Making, run_of
+from prunelle.classwise.split import Trial, distinct, standing
+from prunelle.data.groups import Balanced
+from prunelle.data.load import load_task
+from prunelle.errors import CorruptFileError, ModelError, RunConflictError, SettingError
+from prunelle.files import read_sealed_json
+from prunelle.measure.card import count
+from prunelle.models.members import Members
+from prunelle.models.open import open_model
+from prunelle.models.save import load
+from prunelle.recipes import classwise_told, classwising
+from prunelle.recipes.classwise import ClasswiseRecipe
+from prunelle.recipes.classwise_plan import plan_classwise
+from prunelle.recipes.classwise_told import summary, table, tell, write_files
+from prunelle.recipes.classwising import Asked, Split, groups_for, run_classwise, task_for
+from prunelle.recipes.names import RECIPES, recipe_from_file, recipe_of, shifted
+from prunelle.recipes.settings import Training
+from prunelle.recipes.sweeping import Here
+from prunelle.train import loop
+from prunelle.train import step as train_step
+
+pytest.importorskip("sklearn", reason="needs prunelle[demo]")
+pytestmark = pytest.mark.usefixtures("one_thread")
+LOW, HIGH = (0, 1, 2, 3, 4), (5, 6, 7, 8, 9)
+
+
+def recipe(**changed: Any) -> ClasswiseRecipe:
+    told = {
+        "name": "small",
+        "model": "lenet5_small",
+        "data": "digits",
+        "dense": Training(epochs=3, lr=5e-3),
+        "groups": (LOW, (5, 6, 7), (8,), (9,)),
+        "groupings": ("given",),
+        "training": Training(epochs=2, lr=2e-3, distill=0.5),
+        "look_images": 320,
+    }
+    return ClasswiseRecipe(**told | changed)
+
+
+def quiet(what: str, share: float) -> None:
+    assert what and 0 <= share <= 1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def here() -> Iterator[None]:
+    """Members are made in this process, and no clock is read: workers and clocks have tests of their own."""
+
+    @contextmanager
+    def engine(asked: Asked, shop: Any) -> Iterator[Here]:
+        yield Here(shop)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(classwising, "engine_of", engine)
+        patch.setattr(classwise_told, "timed", lambda split, asked: [])
+        yield
+
+
+def run(made: ClasswiseRecipe, out: Path) -> tuple[Split, dict[str, Any]]:
+    asked = Asked(out, 1, command="typed")
+    split = run_classwise(made, asked, quiet)
+    return split, tell(split, asked, quiet)
+
+
+@pytest.fixture(scope="module")
+def done(here: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Split, dict[str, Any]]:
+    """(OUT, what came of it, its figures): four members, two of them of one class."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("classwise") / "out"
+    try:
+        return out, *run(recipe(), out)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def files_of(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def explode(*_: object, **__: object) -> None:
+    raise AssertionError("something was made again")
+
+
+def answers(model: torch.nn.Module, task: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    images, targets = (torch.cat(parts) for parts in zip(*task.test.epoch(64), strict=True))
+    with torch.no_grad():
+        return model(images).argmax(1), targets
+
+
+def test_out_is_a_model_whose_accuracy_is_the_one_told(done):
+    out, split, found = done
+    opened = open_model(str(out))
+    assert isinstance(opened.model, Members) and opened.model.groups == (LOW, (5, 6, 7), (8,), (9,))
+    assert opened.class_names == load_task("digits").class_names
+    given, targets = answers(opened.model, load_task("digits"))
+    assert (given == targets).double().mean().item() == found["combined"]["top1"] == split.best.top1 > 0.3
+    assert found["combined"]["num_test"] == len(targets) == sum(map(sum, found["confusion"]))
+    assert sum(found["confusion"][c][c] for c in range(10)) == int((given == targets).sum())
+    wrong = found["combined"]["num_wrong_within"] + found["combined"]["num_wrong_group"]
+    assert wrong == int((given != targets).sum())
+    assert found["combined"]["top1_low"] < found["combined"]["top1"] < found["combined"]["top1_high"]
+
+
+def test_every_member_is_small_and_a_model_of_its_own(done):
+    out, split, found = done
+    whole = found["whole"]
+    for number, row in enumerate(found["members"]):
+        alone = load(out / "members" / str(number))
+        assert same_bits(state_of(alone), state_of(split.joined.members[number]))
+        card = count("m", alone, (1, 8, 8))
+        assert (row["macs"], row["params"]) == (card.macs, card.params)
+        assert 0 < row["macs_share"] == row["macs"] / whole["macs"] <= 0.5
+        assert row["classes"] == [str(c) for c in split.best.trial.groups[number]]
+        told = json.loads((out / "members" / str(number) / "candidates.json").read_text())
+        assert told["classes"] == row["classes"] and told["data"] == split.task.fingerprint
+    assert found["combined"]["macs"] == sum(row["macs"] for row in found["members"])
+    assert found["combined"]["macs_largest"] == max(row["macs"] for row in found["members"])
+    widths = {row["channels"] for row in found["rows"] if row["layer"] == "conv2"}
+    assert len(found["rows"]) == 4 * 4 and len(widths) >= 1
+
+
+def test_tables_and_words_say_what_was_found(done, tmp_path):
+    out, split, found = done
+    copied = tmp_path / "out"
+    shutil.copytree(out, copied)
+    files = write_files(split, found, Asked(copied, 1))
+    assert {Path(file["path"]).name for file in files} >= {"report.html", "rows.csv", "members.csv"}
+    assert all(Path(file["path"]).stat().st_size == file["bytes"] > 0 for file in files)
+    assert len((copied / "rows.csv").read_text().splitlines()) == 17
+    assert len(json.loads((copied / "members.json").read_text())) == 4
+    shown = table(found)
+    assert len(shown) == 4 and shown[2][1] == "8" and shown[0][5] == "2 of 2"
+    (first, *_) = summary(found)
+    assert first.startswith(f"together {100 * found['combined']['top1']:.2f} % on 400 test images")
+
+
+def test_a_second_start_does_nothing_and_tells_the_same(done, monkeypatch):
+    out, _, found = done
+    before = files_of(out)
+    monkeypatch.setattr(member_file, "make_member", explode)
+    monkeypatch.setattr(member_file, "plan_member", explode)
+    monkeypatch.setattr(classwising, "execute", explode)
+    monkeypatch.setattr(classwise_told, "measured", explode)
+    assert run(recipe(), out)[1] == found
+    assert files_of(out) == before
+
+
+def told(found: dict[str, Any]) -> dict[str, Any]:
+    """Figures without the place where they lie."""
+    return found | {"combined": {name: value for name, value in found["combined"].items() if name != "path"}}
+
+
+@pytest.mark.parametrize("left", ["a member", "a member's cut", "the joint network"])
+def test_a_killed_run_goes_on_to_the_same_figures(done, tmp_path, left):
+    out, split, found = done
+    other = tmp_path / "out"
+    shutil.copytree(out, other)
+    (other / "result.json").unlink()
+    (other / "model.json").unlink()
+    if left != "the joint network":
+        folder = other / split.best.members[1].folder.relative_to(out).parent
+        (folder / "card.json").unlink()
+        shutil.rmtree(folder / "network")
+        (folder / "outputs.checkpoint").unlink()
+        if left == "a member":
+            (folder / "metrics.jsonl").unlink()
+    again, figures = run(recipe(), other)
+    assert told(figures) == told(found)
+    assert [one.history for one in again.best.members] == [one.history for one in split.best.members]
+    for name in ("model.safetensors", "model.json", "members/1/model.safetensors", "members/1/candidates.json"):
+        assert (other / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_what_was_cut_and_trained_before_a_kill_is_not_made_again(done, tmp_path, monkeypatch):
+    out, split, found = done
+    other = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(member_file, "finish", explode)
+        with pytest.raises(AssertionError):
+            run(recipe(), other)
+    cut, trained = [], []
+    with monkeypatch.context() as patch:
+        plan, step = member_file.plan_member, train_step.update_
+        patch.setattr(member_file, "plan_member", lambda *given: (cut.append(given), plan(*given))[1])
+        patch.setattr(loop, "update_", lambda *given: (trained.append(given), step(*given))[1])
+        assert told(run(recipe(), other)[1]) == told(found)
+    # Of four members one stood but for its last words.
+    assert len(cut) == 3
+    each = [Balanced(split.task.train, one.group) for one in split.best.members]
+    updates = [2 * one.num_batches(128, drop_last=True) for one in each]
+    assert len(trained) == sum(updates[1:])
+    assert (other / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
+
+
+def test_a_member_that_lost_its_outputs_is_told(done, tmp_path):
+    out, split, _ = done
+    other = tmp_path / "out"
+    shutil.copytree(out, other)
+    folder = other / split.best.members[0].folder.relative_to(out).parent
+    (folder / "outputs.checkpoint").unlink()
+    with pytest.raises(CorruptFileError, match=r"holds no outputs; delete it and start the same command again\.$"):
+        run(recipe(), other)
+
+
+def test_another_recipe_in_the_same_folder_is_refused_and_nothing_is_written(done):
+    out, _, _ = done
+    before = files_of(out)
+    with pytest.raises(
+        RunConflictError, match=r"holds a class-wise network of other settings; choose another --out\.$"
+    ):
+        run(recipe(target_macs=0.4), out)
+    assert files_of(out) == before
+
+
+def test_a_folder_of_someone_elses_is_refused(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(RunConflictError, match=r"is not empty and holds no classwise\.json; choose another folder"):
+        run(recipe(), tmp_path)
+    assert files_of(tmp_path) == {"letter.txt": b"dear"}
+
+
+def test_a_member_is_the_same_whatever_its_fellows(done, tmp_path):
+    _, split, _ = done
+    other, _ = run(recipe(groups=(LOW, HIGH)), tmp_path / "out")
+    first, second = split.best.members[0], other.best.members[0]
+    assert first.group == second.group == LOW
+    assert first.folder.parent.name == second.folder.parent.name
+    for name in ("model.safetensors", "model.json"):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+    assert first.history == second.history and len(first.history) == 2
+
+
+def test_a_members_folder_is_named_by_all_that_makes_it(done, tmp_path):
+    _, split, _ = done
+    making, named = split.shop.making, split.shop.named
+
+    def name(job: Job, how: Making = making, of: Any = named) -> str:
+        return run_of(job, tmp_path, how, of).folder.name
+
+    other = Making(making.cutting, None)
+    names = [name(Job((0, 1), 0)), name(Job((0, 2), 0)), name(Job((0, 1), 1)), name(Job((0, 1), 0), other)]
+    names.append(name(Job((0, 1), 0), making, {**named, "whole": "other weights"}))
+    assert len(set(names)) == 5 and name(Job((0, 1), 0)) == names[0]
+
+
+def test_groupings_and_seeds_are_compared_and_equal_members_are_made_once(tmp_path):
+    made = recipe(
+        groups=2,
+        groupings=("random", "consecutive", "kmeans"),
+        seeds=(0, 1),
+        training=None,
+        as_one=True,
+        repair=(),
+        target_macs=0.6,
+    )
+    split, found = run(made, tmp_path / "out")
+    assert [(row["grouping"], row["seed"]) for row in found["trials"]] == [
+        (word, seed) for word in ("random", "consecutive", "kmeans") for seed in (0, 1)
+    ]
+    assert found["trials"][2]["groups"] == found["trials"][3]["groups"] == [list(LOW), list(HIGH)]
+    assert [row["grouping"] for row in found["groupings"]] == ["random", "consecutive", "kmeans"]
+    for row in found["groupings"]:
+        own = [one["top1"] for one in found["trials"] if one["grouping"] == row["grouping"]]
+        assert row["mean"] == pytest.approx(sum(own) / 2) and row["low"] <= row["mean"] <= row["high"]
+    assert found["groupings"][0]["gain"] is None
+    random = [one["top1"] for one in found["trials"][:2]]
+    gains = [one["top1"] - by for one, by in zip(found["trials"][4:], random, strict=True)]
+    assert found["groupings"][2]["gain"] == pytest.approx(sum(gains) / 2)
+    best = max(found["trials"], key=lambda row: row["val_top1"])
+    assert found["grouping"] == best["grouping"] and found["combined"]["top1"] == best["top1"]
+    # Nothing was trained: no epochs to save; the control is one network of the same size.
+    assert found["saved"] is None and all(row["epochs"] == 0 for row in found["members"])
+    assert found["one"]["epochs"] == 0 and found["one"]["macs"] <= 0.6 * found["whole"]["macs"]
+    made_once = distinct([one.trial for one in split.trials])
+    assert len(made_once) == len(set(made_once)) <= 12
+    assert standing([one.trial for one in split.trials], split.shop) == (
+        f"{len(made_once)} of {len(made_once)} members",
+        1.0,
+    )
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == len(made_once) + 2
+
+
+def test_early_stopping_is_told(tmp_path):
+    made = recipe(
+        groups=(LOW, HIGH), training=Training(epochs=6, lr=1e-9, patience=1, distill=0.0), repair=(), target_macs=0.8
+    )
+    _, found = run(made, tmp_path / "out")
+    epochs = [(row["epochs"], row["epochs_saved"]) for row in found["members"]]
+    assert epochs == [(2, 4), (2, 4)]
+    assert found["saved"] == {"epochs": 4, "epochs_saved": 8, "share": 8 / 12}
+
+
+def test_thresholds_instead_of_a_target(tmp_path):
+    made = recipe(groups=(LOW, HIGH), target_macs=None, score="activity", apoz=0.5, mean=0.8, training=None)
+    _, found = run(made, tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "members" / "0" / "candidates.json").read_text())
+    assert told["thresholds"] == {"apoz": 0.5, "mean": 0.8} and told["floor"] == 2
+    for line in told["sets"]:
+        assert line["apoz"] is None or (line["apoz"] > 0.5 and line["mean"] < 0.8)
+        assert line["channels"] - line["removed"] >= 2
+    assert found["combined"]["top1"] > 0
+
+
+def test_choosing_on_half_of_the_test_split_and_on_few_images():
+    task = load_task("digits")
+    half = task_for(recipe(choose_on="test-half", train_images=100), Asked(Path("out"), 1))
+    assert (len(half.train), len(half.val), len(half.test)) == (100, 200, 200)
+    assert torch.equal(half.train.labels, task.train.labels[:100])
+    assert torch.equal(torch.cat([half.val.labels, half.test.labels]), task.test.labels)
+    assert len({half.fingerprint, task.fingerprint, task_for(recipe(), Asked(Path("out"), 1)).fingerprint}) == 2
+
+
+@pytest.mark.parametrize(
+    "changed, error, text",
+    [
+        (
+            {"groups": 11, "groupings": ("kmeans",)},
+            SettingError,
+            "--groups 11: must be 2 to 10, the number of classes.",
+        ),
+        (
+            {"groups": (LOW, (5, 6, 7, 8))},
+            SettingError,
+            "--groups: 9 classes are named, digits has 10; name each once.",
+        ),
+        ({"groups": (LOW, (5, 6, 7, 9))}, ModelError, "groups are 0,1,2,3,4/5,6,7,9, must hold each class from 0 on"),
+        ({"groups": (LOW, (4, *HIGH))}, ModelError, "must hold each class from 0 on once"),
+        ({"groups": ((*LOW, *HIGH),)}, SettingError, "--groups 1: must be 2 to 10"),
+        ({"groups": (LOW, (*HIGH, 10))}, SettingError, "--groups: 11 classes are named, digits has 10"),
+    ],
+)
+def test_groups_that_do_not_fit_the_data_are_refused_before_anything_is_written(tmp_path, changed, error, text):
+    with pytest.raises(error) as caught:
+        run(recipe(**changed), tmp_path / "out")
+    assert text in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "changed, text",
+    [
+        ({"groups": 2}, "classes go with 'given' alone"),
+        ({"groupings": ("kmeans",)}, "classes go with 'given' alone"),
+        ({"groups": 1, "groupings": ("kmeans",)}, "greater than or equal to 2"),
+        ({"seeds": (1, 1)}, "name each once"),
+        ({"runtimes": ("eager", "eager")}, "name each once"),
+        ({"target_macs": None}, "give it or both others"),
+        ({"apoz": 0.5, "mean": 1.0}, "give it or both others"),
+        ({"target_macs": None, "apoz": 0.5, "mean": 1.0}, "set score to activity"),
+        ({"target_macs": 1.5}, "less than or equal to 1"),
+        ({"target_macs": 0.0}, "greater than 0"),
+        ({"training": Training(epochs=1, label_smoothing=0.1)}, "label_smoothing is not for members"),
+        ({"dense": Training(epochs=1, distill=0.5)}, "it has no teacher"),
+        ({"groupings": ("sorted",)}, "Input should be"),
+        ({"grups": 2}, "Extra inputs are not permitted"),
+    ],
+)
+def test_recipes_that_contradict_themselves_are_refused(changed, text):
+    with pytest.raises(ValidationError, match=text):
+        recipe(**changed)
+
+
+def test_a_dry_run_writes_nothing_and_tells_the_groups_that_will_be(tmp_path):
+    asked = Asked(tmp_path / "out", 1)
+    planned = plan_classwise(recipe(as_one=True), asked, quiet)
+    assert not list(tmp_path.iterdir())
+    assert planned["groups"] == [list("01234"), list("567"), ["8"], ["9"]]
+    assert (planned["num_trainings"], planned["member_epochs"], planned["workers"]) == (5, 8, 1)
+    assert planned["minutes"] > 0 and planned["disk_bytes"] > 0
+    assert plan_classwise(recipe(training=None), asked, quiet)["minutes"] == 0.0
+
+
+def test_groups_are_a_function_of_what_is_alike_and_the_seed(done):
+    _, split, _ = done
+    alike, features = split.similarities["features"], None
+    found = [groups_for("random", 2, alike, features, seed) for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+    assert groups_for("given", ((1, 0), (2,)), alike, features, 0) == ((1, 0), (2,))
+    look = read_sealed_json(split.shop.out / "look.json")
+    assert look["features"] == alike.tolist() and len(look["candidates"]) == 10
+    assert Trial("given", 3, ((0,), (1, 2))).jobs == [Job((0,), 3), Job((1, 2), 3)]
+
+
+CLASSWISE = [name for name in RECIPES if name.startswith("classwise_")]
+
+
+@pytest.mark.parametrize("name", CLASSWISE)
+def test_named_recipes_are_whole_and_can_be_written_down(name, tmp_path):
+    made = recipe_of(name, {})
+    assert isinstance(made, ClasswiseRecipe) and made.name == name and made.dense is not None
+    assert recipe_of(name, {"weights": "w.safetensors"}).dense is None
+    assert shifted(made, 5).seeds == tuple(seed + 5 for seed in made.seeds)
+    path = tmp_path / "own.json"
+    path.write_text(made.model_dump_json())
+    assert recipe_from_file(path) == made
+    with pytest.raises(SettingError, match=f"^--set grups: {name} has no such setting, did you mean 'groups'"):
+        recipe_of(name, {"grups": 3})
+
+
+def test_there_is_a_recipe_for_each_of_three_networks():
+    assert CLASSWISE == ["classwise_resnet20", "classwise_mobilenetv2", "classwise_vgg19"]
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps({"kind": "classy", "name": "a"}))
+    with pytest.raises(SettingError, match="kind is 'classy', must be 'tickets' or 'classwise'; leave it out"):
+        recipe_from_file(path)
+    path.write_text(json.dumps({"kind": "classwise", "name": "a", "model": "lenet5", "data": "digits", "groups": 1}))
+    with pytest.raises(SettingError, match="groups") as caught:
+        recipe_from_file(path)
+    assert "\n" not in str(caught.value)
