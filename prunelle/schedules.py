@@ -1,7 +1,7 @@
 """Functions of progress in [0, 1]; each returns a number in [0, 1]. Progress outside is clamped.
 
-linear and cubic rise from 0 to 1 and tell how much of the final sparsity is reached; cosine and stairs start at 1,
-fall, and multiply a learning rate; constant serves as either.
+linear and cubic rise from 0 to 1 and tell how much of the final sparsity is reached; cosine, stairs and exponential
+start at 1, fall, and multiply a learning rate; constant serves as either.
 """
 
 import math
@@ -52,6 +52,16 @@ def cosine(progress: float) -> float:
     0.5
     """
     return 0.5 * (1.0 + math.cos(math.pi * clamp(progress)))
+
+
+def exponential(progress: float, last: float = 0.01) -> float:
+    """Falls by the same factor in every epoch, to `last`: most of it early, so that a training which ends before its
+    last epoch ends with a small learning rate all the same.
+
+    >>> round(exponential(0.5), 12)
+    0.1
+    """
+    return last ** clamp(progress)
 
 
 def stairs(progress: float, edges: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1) -> float:

@@ -4,9 +4,9 @@ from itertools import pairwise
 import pytest
 
 from prunelle import schedules
-from prunelle.schedules import constant, cosine, cubic, linear, stairs
+from prunelle.schedules import constant, cosine, cubic, exponential, linear, stairs
 
-RISING, FALLING = (constant, linear, cubic), (cosine, stairs)
+RISING, FALLING = (constant, linear, cubic), (cosine, stairs, exponential)
 
 
 def test_every_schedule_is_in_this_file():
@@ -19,7 +19,7 @@ def test_every_schedule_is_in_this_file():
 @pytest.mark.parametrize("schedule", [*RISING, *FALLING])
 def test_ends_bounds_clamping_and_direction(schedule):
     values = [schedule(step / 200) for step in range(201)]
-    start, end = (0.0, 1.0) if schedule in RISING else (1.0, {cosine: 0.0, stairs: 0.01}[schedule])
+    start, end = (0.0, 1.0) if schedule in RISING else (1.0, {cosine: 0.0, stairs: 0.01, exponential: 0.01}[schedule])
     assert values[0] == (1.0 if schedule is constant else start)
     assert values[-1] == pytest.approx(end, abs=1e-15)
     assert all(0 <= value <= 1 for value in values)

@@ -35,7 +35,7 @@ class Frozen(BaseModel):
 
 
 class Training(Frozen):
-    """See train.settings.TrainSettings. patience, target: early stopping on val. momentum: for sgd only.
+    """See train.settings.TrainSettings. patience, min_gain, target: early stopping on val. momentum: for sgd only.
     distill: share of the loss that imitates the dense network, when pruning. temperature: for distill only."""
 
     epochs: Count = 30
@@ -44,11 +44,12 @@ class Training(Frozen):
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
     momentum: Annotated[Number, Field(ge=0, lt=1)] = MOMENTUM
     weight_decay: Annotated[Number, Field(ge=0, le=1)] = 0.0
-    schedule: Literal["constant", "cosine", "stairs"] = "cosine"
+    schedule: Literal["constant", "cosine", "stairs", "exponential"] = "cosine"
     warmup_epochs: Annotated[Number, Field(ge=0)] = 0.0
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     patience: Count | None = None
+    min_gain: Share = 0.0
     target: Share | None = None
     best_from: Share = 1.0
     distill: Share = 0.0
@@ -61,6 +62,8 @@ class Training(Frozen):
         # Compared with the defaults, not asked for in model_fields_set: a recipe that is read back sets every field.
         if self.optimizer != "sgd" and self.momentum != MOMENTUM:
             raise ValueError(f"momentum is {self.momentum} and {self.optimizer} has none; leave it out or take sgd")
+        if self.patience is None and self.min_gain:
+            raise ValueError(f"min_gain is {self.min_gain} and patience is not set; leave it out or set patience")
         if not self.distill and self.temperature != TEMPERATURE:
             raise ValueError(f"temperature is {self.temperature} and distill is 0; leave it out or set distill")
         return self

@@ -50,7 +50,7 @@ from prunelle.recipes.settings import (
     Training,
     UnitWords,
 )
-from prunelle.schedules import Schedule, constant, cosine, cubic, linear, stairs
+from prunelle.schedules import Schedule, constant, cosine, cubic, exponential, linear, stairs
 from prunelle.ship.runtimes import load_runtime
 from prunelle.steps import Step
 from prunelle.train.optimizers import Adam, Optimizer, Sgd
@@ -82,7 +82,12 @@ CHANNEL_SCOPES: Mapping[str, ChannelScope] = {
     "cost": by_cost,
 }
 SHAPES: Mapping[str, Schedule] = {"constant": constant, "linear": linear, "cubic": cubic}
-SCHEDULES: Mapping[str, Schedule] = {"constant": constant, "cosine": cosine, "stairs": stairs}
+SCHEDULES: Mapping[str, Schedule] = {
+    "constant": constant,
+    "cosine": cosine,
+    "stairs": stairs,
+    "exponential": exponential,
+}
 PRECISIONS: Mapping[str, Precision] = {"fp32": FP32, "bf16": BF16, "fp16": FP16}
 OPTIMIZERS: Mapping[str, Callable[[Training], Optimizer]] = {
     "sgd": lambda t: Sgd(t.momentum, t.weight_decay),
@@ -105,7 +110,7 @@ def train_settings(words: Training, checkpoint_seconds: float, teacher: nn.Modul
         label_smoothing=words.label_smoothing,
         precision=PRECISIONS[words.precision],
         teacher=Teacher(teacher, words.temperature, words.distill) if taught and teacher is not None else None,
-        early_stop=EarlyStop(words.patience, words.target) if stops else None,
+        early_stop=EarlyStop(words.patience, words.target, words.min_gain) if stops else None,
         best_from=words.best_from,
         checkpoint_seconds=checkpoint_seconds,
     )

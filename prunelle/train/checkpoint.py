@@ -27,6 +27,7 @@ def pack(state: TrainState, kept: Kept, progress: Progress) -> tuple[dict[str, T
     info = dataclasses.asdict(progress)
     # JSON has no infinity; a loss before the first validation is stored as null.
     info["best_val"] = None if progress.best_epoch == 0 else progress.best_val
+    info["gain_val"] = None if progress.gain_epoch == 0 else progress.gain_val
     info["threads"], info["torch"] = torch.get_num_threads(), torch.__version__
     return tensors, info
 

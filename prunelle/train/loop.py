@@ -241,8 +241,10 @@ class Training:
             progress.best_val, progress.best_epoch = val, epoch + 1
             if stop or settings.best_from < 1:
                 self.best = snapshot(self.state)
+        if stop and val > progress.gain_val + stop.min_gain:
+            progress.gain_val, progress.gain_epoch = val, epoch + 1
         if stop and epoch + 1 < settings.epochs:
-            waited = stop.patience is not None and epoch + 1 - progress.best_epoch >= stop.patience
+            waited = stop.patience is not None and epoch + 1 - progress.gain_epoch >= stop.patience
             reached = stop.target is not None and val >= stop.target
             progress.stopped_epoch = epoch + 1 if waited or reached else None
 

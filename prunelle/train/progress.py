@@ -10,7 +10,8 @@ from prunelle.train.precision import Scale
 
 @dataclass
 class Progress:
-    """All of it is in the checkpoint. seconds: wall time by what it went to."""
+    """All of it is in the checkpoint. gain_val, gain_epoch: the last validation that improved by enough to go on.
+    seconds: wall time by what it went to."""
 
     step: int = 0
     closed_epochs: int = 0
@@ -18,6 +19,8 @@ class Progress:
     loss_sum: float = 0.0
     best_val: float = -math.inf
     best_epoch: int = 0
+    gain_val: float = -math.inf
+    gain_epoch: int = 0
     scale: Scale = field(default_factory=Scale)
     stopped_epoch: int | None = None
     diverged_step: int | None = None

@@ -15,10 +15,12 @@ from prunelle.train.precision import FP32, Precision
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """Stop when val has not improved for `patience` epochs, or has reached `target` (a fraction). None = never."""
+    """Stop when val has not improved by more than `min_gain` for `patience` epochs, or has reached `target`; both are
+    fractions, None = never. The best weights are taken whatever they gained."""
 
     patience: int | None = None
     target: float | None = None
+    min_gain: float = 0.0
 
 
 @dataclass(frozen=True)

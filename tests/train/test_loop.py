@@ -119,6 +119,14 @@ def test_patience_stops_and_brings_the_best_weights_back(tmp_path):
     assert same_bits(state_of(again), state_of(model)) and len(run.rows()) == 4
 
 
+def test_a_small_gain_is_taken_and_does_not_count_as_one(tmp_path):
+    # 0.7 counts, 0.74 and 0.78 do not rise by more than 0.1 over it: stop after epoch 4, with the weights of 0.78
+    task, run = scripted(small_task(), [0.5, 0.7, 0.74, 0.78, 0.9]), new_run(tmp_path)
+    stop = EarlyStop(patience=2, min_gain=0.1)
+    outcome = fit_(mlp(), task, replace(SETTINGS, epochs=9, early_stop=stop), run, "a")
+    assert (outcome.epochs, outcome.epochs_saved, outcome.best_epoch) == (4, 5, 4)
+
+
 def test_a_target_reached_stops_at_once(tmp_path):
     task, run = scripted(small_task(), [0.5, 0.8]), new_run(tmp_path)
     outcome = fit_(mlp(), task, replace(SETTINGS, epochs=6, early_stop=EarlyStop(target=0.8)), run, "a")
