@@ -107,7 +107,8 @@ def classwise(
     try:
         recipe = ClasswiseRecipe.model_validate(told)
     except ValidationError as error:
-        raise SettingError(f"classwise: {sentence(error, ClasswiseRecipe)}.") from None
+        said = sentence(error, ClasswiseRecipe, spell=option)
+        raise SettingError(f"{said}." if said.startswith("--") else f"classwise: {said}.") from None
     carry_out(
         recipe,
         out,
@@ -118,6 +119,15 @@ def classwise(
         as_json=json,
         dry_run=dry_run,
     )
+
+
+def option(place: str) -> str:
+    """A setting of the recipe as it is typed.
+
+    >>> option("target_macs"), option("training.lr")
+    ('--target-macs', '--lr')
+    """
+    return f"--{place.removeprefix('training.').replace('_', '-')}"
 
 
 def groups_of(text: str) -> int | tuple[tuple[int, ...], ...]:
@@ -133,7 +143,9 @@ def groups_of(text: str) -> int | tuple[tuple[int, ...], ...]:
 def word(found: str, known: tuple[str, ...], option: str) -> str:
     """The word itself. Raises SettingError for one that is not known."""
     if found not in known:
-        raise SettingError(f"{option} {found!r}: must be one of {', '.join(known)}{meant(found, known)}.")
+        raise SettingError(
+            f"{option} {found!r}: must be one of {', '.join(known)}{meant(found, known)}; pass one of them."
+        )
     return found
 
 

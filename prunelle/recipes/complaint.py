@@ -78,13 +78,29 @@ def sentence(error: ValidationError, root: type[BaseModel] = Recipe, spell: Call
 
     root: of which the values were to be made; spell: a place as the user wrote it, such as lr -> '--set lr'.
     """
-    first, *more = error.errors(include_url=False)
-    words = [str(part) for part in first["loc"] if part not in STAGES]
+    first, more = chosen(error.errors(include_url=False))
+    words = [str(part) for part in first["loc"] if part not in STAGES and not is_branch(part)]
     place = spell(".".join(words)) if words else "the recipe"
     rest = f" (and {len(more)} more)" if more else ""
     if first["type"] == "value_error" and not words:
         return f"{first['ctx']['error']}{rest}"
     return f"{place}{told(first, root)}{rest}"
+
+
+def chosen(errors: list[ErrorDetails]) -> tuple[ErrorDetails, list[ErrorDetails]]:
+    """The complaint to tell, and the others. Where a value may be of several kinds each has a complaint of its own: of
+    these, the one that got furthest."""
+    first, *more = errors
+    at = next((number for number, part in enumerate(first["loc"]) if is_branch(part)), None)
+    if at is None:
+        return first, more
+    same = [one for one in errors if one["loc"][:at] == first["loc"][:at]]
+    return max(same, key=lambda one: len(one["loc"])), [one for one in more if one not in same]
+
+
+def is_branch(part: int | str) -> bool:
+    """Whether it names one of the kinds that a value may be of, which pydantic puts into the place."""
+    return isinstance(part, str) and (part == "constrained-int" or part.startswith("tuple["))
 
 
 def told(first: ErrorDetails, root: type[BaseModel]) -> str:

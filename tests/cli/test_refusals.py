@@ -77,7 +77,8 @@ SAID = {
     "prune lenet5 --data digits --out o --sparsity 1.3": "--sparsity is 1.3, must be below 1; correct it.",
     "run han2015 --out o --set seeds=true": "han2015: --set seeds is true, must be a whole number; correct it.",
     "run hann2015 --out o": "'hann2015': no such recipe, did you mean 'han2015'?; known are quickstart, han2015, "
-    "gradual, fpgm, channels_latency, lottery_lenet, lottery_resnet20, lottery_mobilenetv2, or a .json file.",
+    "gradual, fpgm, channels_latency, lottery_lenet, lottery_resnet20, lottery_mobilenetv2, "
+    "classwise_resnet20, classwise_mobilenetv2, classwise_vgg19, or a .json file.",
     "sweep han2015 --out o": "'han2015': has no grid to search; take lottery_lenet, lottery_resnet20, "
     "lottery_mobilenetv2, or `prunelle run han2015`.",
     "plan quickstart --workers 2": "'quickstart': has no grid to search; take lottery_lenet, lottery_resnet20, "
@@ -97,6 +98,13 @@ SAID = {
     "pass one of them.",
     "sweep lottery_lenet --out o --set data=digits --device cuda --workers 3": "--workers 3: on cuda one process "
     "trains many members at once; leave it out.",
+    "classwise lenet5 --data digits --out o --groups 1": "--groups is 1, must be at least 2; correct it.",
+    "classwise lenet5 --data digits --out o --target-macs 2": "--target-macs is 2.0, must be at most 1; leave it out "
+    "for 0.5.",
+    "classwise lenet5 --data digits --out o --grouping kmean": "--grouping 'kmean': must be one of kmeans, similar, "
+    "dissimilar, random, consecutive, did you mean 'kmeans'?; pass one of them.",
+    "run classwise_resnet20 --out o --threads 4": "--threads 4: members are trained by processes of one thread; "
+    "leave it out.",
     "run lottery_lenet --out o --threads 4": "--threads 4: tickets are trained by processes of one thread; "
     "leave it out.",
     "plan lottery_lenet": "Missing option '--workers'; see prunelle plan --help.",
@@ -168,7 +176,10 @@ TRAINING = {"epochs": 2}
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"kind": "ticket"}, "kind is 'ticket', must be 'tickets'; leave it out for an experiment of cells."),
+        (
+            {"kind": "ticket"},
+            "kind is 'ticket', must be 'tickets' or 'classwise'; leave it out for an experiment of cells.",
+        ),
         ({"kept": [0.5, 0.5]}, "kept is (0.5, 0.5), must fall: each share below the one before."),
         ({"kept": [1, 0.5]}, "kept.0 is 1, must be below 1; correct it."),
         (

@@ -424,7 +424,21 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     path.write_text(json.dumps({"kind": "classy", "name": "a"}))
     with pytest.raises(SettingError, match="kind is 'classy', must be 'tickets' or 'classwise'; leave it out"):
         recipe_from_file(path)
-    path.write_text(json.dumps({"kind": "classwise", "name": "a", "model": "lenet5", "data": "digits", "groups": 1}))
-    with pytest.raises(SettingError, match="groups") as caught:
+
+
+@pytest.mark.parametrize(
+    "groups, text",
+    [
+        (1, "groups is 1, must be at least 2; correct it."),
+        ([[0, 1], [2, "x"]], "groups.1.1 is 'x', must be a whole number; correct it."),
+        ([[0], []], "groups.1 is [], must be a list of at least 1; correct it."),
+        ("two", "groups is 'two', must be a whole number; correct it."),
+    ],
+)
+def test_groups_that_are_neither_a_number_nor_classes(groups, text, tmp_path):
+    path = tmp_path / "own.json"
+    told = {"kind": "classwise", "name": "a", "model": "lenet5", "data": "digits", "groups": groups}
+    path.write_text(json.dumps(told))
+    with pytest.raises(SettingError) as caught:
         recipe_from_file(path)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == f"{path}: {text}"
