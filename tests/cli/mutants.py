@@ -108,6 +108,12 @@ VALID: tuple[tuple[str, ...], ...] = (
     ("sweep", "lottery_resnet20", "--set", "kept=[0.5,0.1]", "--data-dir", RUBBISH, "--workers", "1", "--out", "out"),
     ("run", "lottery_lenet", "--set", "iterative=true", "--data-dir", RUBBISH, "--out", "out"),
     ("plan", "lottery_lenet", "--set", "seeds=2", "--data-dir", RUBBISH, "--workers", "20"),
+    (
+        *("classwise", "resnet20", "--data", "cifar10", "--data-dir", RUBBISH, "--groups", "5", "--grouping", "random"),
+        *("--target-macs", "0.4", "--epochs", "2", "--workers", "1", "--out", "out"),
+    ),
+    ("classwise", "saved", "--data", "mnist", "--data-dir", RUBBISH, "--groups", "0,1,2,3/4,5,6,7,8,9", "--out", "out"),
+    ("run", "classwise_resnet20", "--set", "groups=5", "--set", "epochs=1", "--data-dir", RUBBISH, "--out", "out"),
 )
 
 TRAINING = {"epochs": 2, "lr": 0.1, "batch_size": 64, "optimizer": "sgd", "momentum": 0.9, "weight_decay": 1e-4}
@@ -186,7 +192,7 @@ def words(folder: Path, draw: random.Random) -> Iterator[Mutant]:
         "random",
     }
     named |= {"layer", "eager", "saved", "train", "prune", "run", "measure", "compare", "ship", "onnx"}
-    named |= {"sweep", "plan", "local", "lottery_lenet", "lottery_resnet20"}
+    named |= {"sweep", "plan", "local", "lottery_lenet", "lottery_resnet20", "classwise", "classwise_resnet20"}
     while True:
         line = list(draw.choice(VALID))
         at = draw.choice([i for i, word in enumerate(line) if word in named or word.startswith("--")])
@@ -207,6 +213,9 @@ NUMERIC = {
     "--threads": ("0", "-2", "100000", "1.5"),
     "--workers": ("0", "-2", "100000000", "1.5"),
     "--engine": ("spark", "Local", "rays"),
+    "--groups": ("0", "1", "-2", "2.5", "all", "0,1,2", "0,1//2", "0/x"),
+    "--grouping": ("Random", "k-means", "given"),
+    "--target-macs": ("0", "1.01", "-0.5", "half"),
     "--batch": ("0", "-1", "3.7", "99999999999"),
     "--max-drop": ("-0.5", "101"),
     "--input": ("3,32", "1,28,28,1", "0,28,28", "1,28,-28", "a,b,c", "3,99999,32", "1,28,x"),
@@ -228,6 +237,7 @@ def values(folder: Path, draw: random.Random) -> Iterator[Mutant]:
         "run": ("--threads", "--device"),
         "sweep": ("--workers", "--engine", "--seed", "--device"),
         "plan": ("--workers", "--device"),
+        "classwise": ("--workers", "--device", "--seed", "--epochs", "--groups", "--grouping", "--target-macs"),
         "measure": ("--batch", "--threads", "--seed", "--input", "--device", "--runtime"),
         "compare": ("--max-drop", "--threads", "--device"),
         "ship": ("--batch", "--threads", "--seed", "--input", "--format", "--precision", "--target"),
