@@ -19,8 +19,8 @@ from prunelle.classwise.split import Found, Trial, answer, make_all, save_joined
 from prunelle.classwise.whole import Whole
 from prunelle.data.task import Task
 from prunelle.engines.local import num_cores, workers_of
-from prunelle.errors import RunConflictError
-from prunelle.files import holds_strangers, make_folder
+from prunelle.errors import RunConflictError, SettingError
+from prunelle.files import holds_strangers, make_folder, read_sealed_json, write_sealed_json
 from prunelle.graph.cuts import Cuts
 from prunelle.models.members import Groups, Members, checked
 from prunelle.models.save import Builder, save
@@ -33,7 +33,7 @@ from prunelle.train.settings import EarlyStop, TrainSettings
 
 RETRAINING = TrainSettings(10, 0.02, optimizer=Sgd(0.9, 1e-4), early_stop=EarlyStop(2))
 MAKING = Making(Cutting(), RETRAINING, repairs=(least_squares_repair,))
-WHOLE = "whole"
+WHOLE, CLAIM = "whole", "classwise.json"
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,43 @@ def divide(
     Raises SettingError, ModelError, DataError, RunConflictError, BusyError, DivergedError, DiskError.
     """
     out = Path(out)
-    if holds_strangers(out, WHOLE):
-        raise RunConflictError(f"{out}: is not empty and holds no {WHOLE}; choose another folder for out.")
-    check_groups(groups if isinstance(groups, int) else len(groups), task.num_classes)
+    if holds_strangers(out, CLAIM):
+        raise RunConflictError(f"{out}: is not empty and holds no {CLAIM}; choose another folder for out.")
+    given = given_groups(groups, task)
     make_folder(out)
     own = copy.deepcopy(model).eval()
     with held(out / ".lock"):
+        named = {"whole": weights_hash(own), "data": task.fingerprint}
+        claim(out / CLAIM, named)
         save(own, out / WHOLE, builder=builder, preprocessing=task.preprocessing, class_names=task.class_names)
         whole = Whole(out / WHOLE, builder, Cuts(), own if builder is None else None)
         watch("looking at classes", 0.0)
         look = look_at(own, task, making.cutting.zero, NUM_IMAGES, seed)
-        named = {"whole": weights_hash(own), "data": task.fingerprint}
         shop = Shop(task, whole, look.head, Evidence(look.activations, look.macs), making, out, named)
         if isinstance(groups, int):
             found = grouping(look.similarity, look.features, groups, np.random.default_rng(derive(seed, "grouping")))
         else:
-            found = checked(groups)
+            found = given
         trial = Trial(getattr(grouping, "__name__", "own") if isinstance(groups, int) else "given", seed, found)
         with workers_of(min(workers or num_cores(), len(found)), shop) as engine:
             make_all([trial], shop, engine, lambda: watch(*standing([trial], shop)))
         told = answer(trial, shop)
         return Divided(save_joined(told, shop, out), told, look.similarity)
+
+
+def given_groups(groups: int | Groups, task: Task) -> Groups:
+    """Groups of classes as they are used, none where only their number is told. Raises SettingError, ModelError."""
+    given = () if isinstance(groups, int) else checked(groups)
+    check_groups(groups if isinstance(groups, int) else len(given), task.num_classes)
+    num = sum(map(len, given))
+    if given and num != task.num_classes:
+        raise SettingError(f"groups: {num} classes are named, {task.name} has {task.num_classes}; name each once.")
+    return given
+
+
+def claim(path: Path, named: dict[str, str]) -> None:
+    """Write down what a folder is for. Raises RunConflictError where it was for another network or other data."""
+    if not path.exists():
+        write_sealed_json(path, named)
+    elif read_sealed_json(path) != named:
+        raise RunConflictError(f"{path.parent}: was begun with another network or other data; choose another folder.")
