@@ -139,12 +139,13 @@ def test_the_last_batch_is_dropped_where_it_is_not_whole(make):
     assert len(seen(split, 1, drop_last=True)) == 8
 
 
-def test_a_loader_that_drops_examples_still_gives_as_many_as_training_counts_on():
+@pytest.mark.parametrize("begun", [0, 1], ids=["counted with many", "counted with few"])
+def test_a_loader_that_drops_examples_still_gives_as_many_as_training_counts_on(begun):
     """A shuffling loader without its last batch does not hold the same classes in every epoch."""
 
     class Changing:
         def __init__(self):
-            self.epoch = 0
+            self.epoch = begun
 
         def __iter__(self):
             self.epoch += 1
