@@ -82,7 +82,7 @@ def divide(
         whole = Whole(out / WHOLE, builder, Cuts(), own if builder is None else None)
         watch("looking at classes", 0.0)
         look = look_at(own, task, making.cutting.zero, NUM_IMAGES, seed)
-        shop = Shop(task, whole, look.head, Evidence(look.activations, look.macs), making, out, named)
+        shop = Shop(task, whole, look.head, Evidence(look.activations, look.macs, look.carried), making, out, named)
         if isinstance(groups, int):
             found = grouping(look.similarity, look.features, groups, np.random.default_rng(derive(seed, "grouping")))
         else:

@@ -11,7 +11,7 @@ from torch import nn
 
 from prunelle.classwise.activity import Activity, activity, ranks
 from prunelle.data.task import Task
-from prunelle.errors import SettingError
+from prunelle.errors import ModelError, SettingError
 from prunelle.graph import costs
 from prunelle.graph.cuts import Cut
 from prunelle.graph.sets import Set, Tied
@@ -23,9 +23,9 @@ from prunelle.prune.channel_select import (
     Removed,
     UnitScores,
     finished,
-    over_all_sets,
     reaching,
 )
+from prunelle.prune.channel_shares import by_cost
 from prunelle.prune.channels import ChannelPlan, plan
 from prunelle.prune.unit_scores import RowScore, Scorer
 
@@ -41,17 +41,19 @@ class Cutting:
     target chooses the two thresholds. scope: how amounts are spread. apoz, mean: or a channel goes whose average
     percentage of zeros (a fraction) is above the one and whose mean activation, over its layer's, is below the other.
     zero: activations at or below it count as zeros. floor: channels
-    that every layer keeps. multiple: kept widths are rounded up to one. Raises SettingError.
+    that every layer keeps. multiple: kept widths are rounded up to one. keep_residual: leave whole what residual
+    sums carry, unless the target is out of reach so. Raises SettingError.
     """
 
     target_macs: float | None = 0.5
     score: RowScore | None = taylor
-    scope: ChannelScope = over_all_sets
+    scope: ChannelScope = by_cost
     apoz: float | None = None
     mean: float | None = None
     zero: float = 0.0
     floor: int = 4
     multiple: int = 1
+    keep_residual: bool = True
 
     def __post_init__(self) -> None:
         by_thresholds = self.apoz is not None and self.mean is not None
@@ -71,10 +73,11 @@ class Cutting:
 @dataclass(frozen=True)
 class Evidence:
     """What is known of the whole network. activations: by class, see prune.by_activation; a member has the same graph,
-    its head apart. macs: of one image."""
+    its head apart. macs: of one image. carried: paths of the layers whose channels residual sums carry."""
 
     activations: Mapping[Key, Activations]
     macs: float
+    carried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def plan_member(
 ) -> MemberPlan:
     """What a member gives up.
 
-    member: as `head.member_of` makes it. task: the member's, which scores look at.
+    member: as `head.wide_member_of` or `member_of` makes it. task: the member's, which scores look at.
     Raises ModelError where so much cannot go, or nothing.
     """
     example = next(iter(task.val.epoch(EXAMPLES)))[0].cpu()
@@ -107,7 +110,13 @@ def plan_member(
         order = ranks(tied, found) if scorer is None else scorer(tied)
         return chosen(tied, found, order, cutting, len(example) * evidence.macs)
 
-    made = plan(member, example, select)
+    skip = evidence.carried if cutting.keep_residual else ()
+    try:
+        made = plan(member, example, select, skip)
+    except ModelError:
+        if not skip:
+            raise
+        made = plan(member, example, select)
     return MemberPlan(made, seen[id(made.tied)])
 
 
@@ -124,7 +133,7 @@ def chosen(tied: Tied, found: Activity, order: UnitScores, cutting: Cutting, who
         return costs.macs(tied, removed) / whole_macs
 
     nothing = np.zeros(len(order), dtype=bool)
-    if share(nothing) <= cutting.target_macs:
+    if cutting.target_macs >= 1 or share(nothing) <= cutting.target_macs:
         return nothing
     return reaching(tied, order, cutting.scope, cutting.limits, cutting.target_macs, share, "multiply-adds")
 

@@ -88,36 +88,69 @@ def features_of(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @torch.no_grad()
-def member_of(model: nn.Module, head: Head, group: Sequence[int], batches: Sequence[Batch]) -> nn.Module:
-    """A copy of `model` that gives a member's outputs for the classes `group`; nothing is trained.
+def wide_member_of(model: nn.Module, head: Head, group: Sequence[int], batches: Sequence[Batch]) -> nn.Module:
+    """A copy of `model` with outputs (N, 1 + classes): "none of mine", the classes `group`, then all others, which only
+    its training looks at; nothing is trained. Of a group of all classes an equal copy.
 
-    Its head has the rows of its own classes. Row 0, "none of mine", is fitted by least squares to the log-sum-exp of
-    the other classes' outputs on `batches` (training images and targets), so that the member's answers are about the
-    network's own. For a single class the one row is that of the class less that of the others; a group of all classes
-    keeps the head as it is.
+    The rows of classes are the head's own. "None of mine" is fitted by least squares to the log-sum-exp of the other
+    classes' outputs on `batches` (training images and targets), so that a member's answers are about the network's.
     """
     member = copy.deepcopy(model).eval()
     layer = head.of(member)
     if covers(group, layer.weight.shape[0]):
         return member
-    rest = [number for number in range(layer.weight.shape[0]) if number not in group]
+    rest = others(group, layer.weight.shape[0])
     with features_of(layer) as found:
         for images, _ in batches:
             member(images)
-    features = torch.cat(found).double()
-    weight = layer.weight.flatten(1).double()
-    bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.double()
-    ones = features if layer.bias is None else torch.cat([features, features.new_ones(len(features), 1)], 1)
-    outside = (features @ weight[rest].T + bias[rest]).logsumexp(1)
-    gram = ones.T @ ones
-    gram += RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    solved = torch.linalg.solve(gram, ones.T @ outside)
-    none, shift = (solved, solved.new_zeros(())) if layer.bias is None else (solved[:-1], solved[-1])
-    rows, shifts = torch.cat([none[None], weight[list(group)]]), torch.cat([shift[None], bias[list(group)]])
+    weight, bias = rows_of(layer)
+    none, shift = fitted(torch.cat(found).double(), weight[rest], bias[rest], layer.bias is not None)
+    order = [*group, *rest]
+    put_(member, head, torch.cat([none[None], weight[order]]), torch.cat([shift[None], bias[order]]))
+    return member
+
+
+@torch.no_grad()
+def narrowed(member: nn.Module, head: Head, group: Sequence[int], num_classes: int) -> nn.Module:
+    """A copy of a wide member that gives what a member gives: (N, k + 1), or (N, 1) log-odds of a single class: its
+    output less that of "none of mine"."""
+    member = copy.deepcopy(member)
+    if covers(group, num_classes):
+        return member
+    weight, bias = rows_of(head.of(member))
+    rows, shifts = weight[: 1 + len(group)], bias[: 1 + len(group)]
     if len(group) == 1:
         rows, shifts = rows[1:] - rows[:1], shifts[1:] - shifts[:1]
     put_(member, head, rows, shifts)
     return member
+
+
+def member_of(model: nn.Module, head: Head, group: Sequence[int], batches: Sequence[Batch]) -> nn.Module:
+    """A copy of `model` that gives a member's outputs for the classes `group`; nothing is trained. See
+    `wide_member_of`."""
+    return narrowed(wide_member_of(model, head, group, batches), head, group, head.of(model).weight.shape[0])
+
+
+def others(group: Sequence[int], num_classes: int) -> list[int]:
+    """The classes that are not in a group, ascending."""
+    return [number for number in range(num_classes) if number not in group]
+
+
+def rows_of(layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """(outputs, d) and (outputs,) float64: weights and biases, which are 0 where there are none."""
+    weight = layer.weight.detach().flatten(1).double()
+    return weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()
+
+
+def fitted(features: Tensor, weight: Tensor, bias: Tensor, shifts: bool) -> tuple[Tensor, Tensor]:
+    """((d,), ()) the row that comes nearest to the log-sum-exp of these rows' outputs. features: (N, d) float64.
+    shifts: whether there is a bias."""
+    outside = (features @ weight.T + bias).logsumexp(1)
+    known = torch.cat([features, features.new_ones(len(features), 1)], 1) if shifts else features
+    gram = known.T @ known
+    gram += RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    solved = torch.linalg.solve(gram, known.T @ outside)
+    return (solved[:-1], solved[-1]) if shifts else (solved, solved.new_zeros(()))
 
 
 def put_(member: nn.Module, head: Head, rows: Tensor, shifts: Tensor) -> None:

@@ -16,25 +16,31 @@ from prunelle.classwise.head import Head, head_of
 from prunelle.data.task import Batch, Task
 from prunelle.errors import DataError, ModelError
 from prunelle.graph import costs
-from prunelle.graph.sets import analyse
+from prunelle.graph.folds import short
+from prunelle.graph.sets import Tied, analyse, place_of
+from prunelle.graph.ties import FIXED
 from prunelle.graph.trace import trace
+from prunelle.graph.value import Value
 from prunelle.prune.by_activation import Activations, Key, channel_activations
 from prunelle.seeds import generator
 
 BATCH = 64
 NUM_IMAGES = 10_000
+SUMS = {"add", "add_"}
 
 
 @dataclass(frozen=True)
 class Look:
     """features: (classes, d), see activity.class_features. activations: by class, see prune.by_activation.
-    overlap: of pruning candidates, see activity.candidate_overlap. macs: of one image."""
+    overlap: of pruning candidates, see activity.candidate_overlap. macs: of one image. carried: see
+    `carried_by_sums`."""
 
     head: Head
     features: NDArray[np.float64] = field(repr=False)
     activations: Mapping[Key, Activations] = field(repr=False)
     overlap: Similarity = field(repr=False)
     macs: float
+    carried: tuple[str, ...] = ()
 
     @property
     def similarity(self) -> Similarity:
@@ -60,7 +66,31 @@ def look_at(model: nn.Module, task: Task, zero: float = 0.0, num_images: int = N
     overlap = candidate_overlap(tied, activations, task.num_classes)
     single = analyse(model, trace(model, batches[0][0][:1]))
     macs = costs.macs(single, np.zeros(len(single.components.root), dtype=bool))
-    return Look(head, features, activations, overlap, float(macs))
+    return Look(head, features, activations, overlap, float(macs), carried_by_sums(single, model))
+
+
+def carried_by_sums(tied: Tied, model: nn.Module) -> tuple[str, ...]:
+    """Paths of the layers whose channels are added to others', as those of a residual stream are."""
+    units: set[int] = set()
+    for node in tied.graph.nodes:
+        values = [tied.state.values.get(given) for given in node.all_input_nodes]
+        if short(node) in SUMS and len(values) == 2 and all(computed(value) for value in values):
+            for axis in tied.tensor(node).axes:
+                units |= set(tied.components.units(axis.labels).tolist())
+    units.discard(FIXED)
+    modules = dict(model.named_modules())
+    found = [
+        place_of(tied, producer)
+        for one in tied.sets
+        for producer in one.producers
+        if units & set(tied.components.units(producer.labels).tolist())
+    ]
+    return tuple(path for path in dict.fromkeys(found) if path in modules)
+
+
+def computed(value: object) -> bool:
+    """Whether a value depends on the images."""
+    return isinstance(value, Value) and value.made_of is None
 
 
 def drawn(task: Task, num_images: int, seed: int) -> list[Batch]:

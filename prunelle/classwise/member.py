@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from prunelle.classwise.cutting import Cutting, Evidence, plan_member, to_json
-from prunelle.classwise.head import Head, member_of
+from prunelle.classwise.head import Head, narrowed, wide_member_of
 from prunelle.classwise.member_task import member_task
-from prunelle.classwise.teacher import Merged
+from prunelle.classwise.teacher import Merged, views
 from prunelle.classwise.whole import Whole
 from prunelle.data.task import Batch, Split, Task
 from prunelle.files import write_sealed_json
@@ -47,10 +47,13 @@ class Making:
     temperature: float = 4.0
     repairs: tuple[Repair, ...] = ()
 
-    def settings(self, teacher: nn.Module) -> TrainSettings:
+    def settings(self, whole: nn.Module, group: tuple[int, ...], num_classes: int) -> TrainSettings:
+        """Of one member's training."""
         assert self.training is not None
-        taught = Teacher(teacher, self.temperature, self.distill) if self.distill else None
-        return replace(self.training, teacher=taught)
+        if not self.distill:
+            return self.training
+        seen = views(group, num_classes)
+        return replace(self.training, teacher=Teacher(Merged(whole, group), self.temperature, self.distill, seen))
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,13 @@ def make_member(job: Job, shop: Shop) -> None:
     with run.locked():
         whole = shop.whole.open().to(run.device)
         task = member_task(shop.task, job.group)
-        dense = member_of(whole, shop.head, job.group, head_batches(shop.task, job.seed))
+        dense = wide_member_of(whole, shop.head, job.group, head_batches(shop.task, job.seed))
         begun = f"{job.group} {plain(shop.making.cutting)} {task.fingerprint}"
         cut = cut_once(run, CUT, begun, dense, lambda: cut_member(dense, job, shop, task, run))
         member = cut.model
         if shop.making.training is not None:
-            teacher = Merged(whole, job.group)
-            member = Train(shop.making.settings(teacher), TRAIN)(member, task, run)
+            settings = shop.making.settings(whole, job.group, shop.task.num_classes)
+            member = Train(settings, TRAIN)(member, task, run)
         finish(member, dense, cut, job, shop, run)
 
 
@@ -127,7 +130,9 @@ def cut_member(dense: nn.Module, job: Job, shop: Shop, task: Task, run: Run) -> 
 
 
 def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) -> None:
-    """Save, open what was saved, ask it, write the card. dense: the member before it was cut."""
+    """Save, open what was saved, ask it, write the card. dense: the wide member before it was cut."""
+    num_classes = shop.task.num_classes
+    member, dense = (narrowed(one, shop.head, job.group, num_classes) for one in (member, dense))
     folder, task = run.folder / NETWORK, member_task(shop.task, job.group)
     save(
         member.cpu(),

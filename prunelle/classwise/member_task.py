@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import cross_entropy
 
 from prunelle.data.groups import Balanced, Regrouped, labels_of, own_targets
 from prunelle.data.task import Task
 from prunelle.errors import DataError
 from prunelle.files import sha256
 from prunelle.models.members import covers, num_outputs
+from prunelle.train.losses import both_sides
 
 
 def member_task(task: Task, group: Sequence[int]) -> Task:
@@ -39,29 +40,39 @@ def member_task(task: Task, group: Sequence[int]) -> Task:
         num_classes=num_outputs(own),
         class_names=names[-num_outputs(own) :],
         fingerprint=sha256(f"{task.fingerprint} classes {list(own)}".encode()),
-        loss=member_loss,
-        metric=BalancedCorrect(share),
+        loss=MemberLoss(len(own)),
+        metric=BalancedCorrect(share, len(own)),
     )
 
 
-def member_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross entropy (), of a single column's log-odds binary. outputs: (N, k + 1) or (N, 1); targets: (N,)."""
-    if outputs.shape[1] == 1:
-        return binary_cross_entropy_with_logits(outputs[:, 0], (targets > 0).to(outputs.dtype))
-    return cross_entropy(outputs, targets)
+def member_columns(outputs: Tensor, num_own: int) -> Tensor:
+    """(N, k + 1) "none of mine" and own classes, of a member's outputs, of a wide one's, or of (N, 1) log-odds."""
+    return both_sides(outputs) if outputs.shape[1] == 1 else outputs[:, : num_own + 1]
+
+
+@dataclass(frozen=True)
+class MemberLoss:
+    """Mean cross entropy (); of log-odds that is the binary one. num_own: classes of the member."""
+
+    num_own: int
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """outputs: as in member_columns; targets: (N,) of the member."""
+        return cross_entropy(member_columns(outputs, self.num_own), targets)
 
 
 @dataclass(frozen=True)
 class BalancedCorrect:
     """Right answers, so weighted that own classes and others each count half of the mean over a split.
 
-    own: share of the split's examples that are of own classes. Returns (N,), 0 or 1 / (2 share of the example's side).
+    own: share of the split's examples that are of own classes. num_own: classes of the member. Returns (N,), 0 or
+    1 / (2 share of the example's side).
     """
 
     own: float
+    num_own: int
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """outputs: (N, k + 1), or (N, 1) log-odds; targets: (N,) of the member."""
-        answers = (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
-        right = (answers == targets).float()
+        """outputs: as in member_columns; targets: (N,) of the member."""
+        right = (member_columns(outputs, self.num_own).argmax(1) == targets).float()
         return right * torch.where(targets > 0, 0.5 / self.own, 0.5 / (1 - self.own))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from prunelle.classwise.head import others
 from prunelle.models.members import covers
 
 
@@ -21,14 +22,14 @@ def merged(outputs: Tensor, group: Sequence[int]) -> Tensor:
     """
     if covers(group, outputs.shape[1]):
         return outputs
-    rest = [number for number in range(outputs.shape[1]) if number not in group]
+    rest = others(group, outputs.shape[1])
     none = outputs[:, rest].logsumexp(1, keepdim=True)
     own = outputs[:, list(group)]
     return own - none if len(group) == 1 else torch.cat([none, own], 1)
 
 
 class Merged(nn.Module):
-    """The whole network with the outputs of the member for the classes `group`. Final."""
+    """The whole network with the outputs of a wide member (see head.wide_member_of) for the classes `group`. Final."""
 
     def __init__(self, whole: nn.Module, group: Sequence[int]) -> None:
         super().__init__()
@@ -36,5 +37,23 @@ class Merged(nn.Module):
         self.group = tuple(group)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, k + 1) or (N, 1)."""
-        return merged(self.whole(images).float(), self.group)
+        """(N, C, H, W) -> (N, 1 + classes); of a group of all classes (N, classes)."""
+        outputs = self.whole(images).float()
+        if covers(self.group, outputs.shape[1]):
+            return outputs
+        rest = others(self.group, outputs.shape[1])
+        none = outputs[:, rest].logsumexp(1, keepdim=True)
+        return torch.cat([none, outputs[:, [*self.group, *rest]]], 1)
+
+
+def views(group: Sequence[int], num_classes: int) -> tuple[tuple[int, ...], ...]:
+    """What of a wide member's outputs is compared with the teacher's: own classes and "none of mine"; and all classes.
+
+    The second tells the trunk which other class an image looks like, which the first does not know.
+
+    >>> views((5, 7), 4)
+    ((0, 1, 2), (1, 2, 3, 4))
+    """
+    if covers(group, num_classes):
+        return ()
+    return tuple(range(len(group) + 1)), tuple(range(1, num_classes + 1))

@@ -68,7 +68,8 @@ class ClasswiseRecipe(Frozen):
     similarity: SimilarityWord = "features"
     target_macs: TargetMacs | None = 0.5
     score: ChannelScoreWord | Literal["activity"] = "taylor"
-    scope: ChannelScopeWord = "global"
+    scope: ChannelScopeWord = "cost"
+    keep_residual: Flag = True
     apoz: Share | None = None
     mean: Annotated[Number, Field(ge=0)] | None = None
     zero: Annotated[Number, Field(ge=0)] = 0.0

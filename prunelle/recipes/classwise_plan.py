@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from prunelle.classwise.head import member_of
+from prunelle.classwise.head import wide_member_of
 from prunelle.classwise.look import look_at
 from prunelle.classwise.member import head_batches
 from prunelle.classwise.member_task import member_task
-from prunelle.classwise.teacher import Merged
+from prunelle.classwise.teacher import Merged, views
 from prunelle.measure.params import count_params
 from prunelle.recipes.classwise import ClasswiseRecipe
 from prunelle.recipes.classwising import Asked, Watch, task_for, trials_of
@@ -73,10 +73,15 @@ def epoch_seconds(recipe: ClasswiseRecipe, task: Any, whole: Any, look: Any, gro
     """Of one uncut member, its teacher's part and a look at val among it, with one thread."""
     assert recipe.training is not None
     own = member_task(task, group)
-    member = member_of(whole, look.head, group, head_batches(task, 0)[:1]).train()
+    member = wide_member_of(whole, look.head, group, head_batches(task, 0)[:1]).train()
     settings = train_settings(recipe.training, 20.0)
     if recipe.training.distill:
-        settings = replace(settings, teacher=Teacher(Merged(copy.deepcopy(whole), group), 4.0, recipe.training.distill))
+        settings = replace(
+            settings,
+            teacher=Teacher(
+                Merged(copy.deepcopy(whole), group), 4.0, recipe.training.distill, views(group, task.num_classes)
+            ),
+        )
     batch = next(iter(own.train.epoch(settings.batch_size)))
     rule = Update(objective(own, settings, torch.device("cpu")), settings.optimizer, settings.precision)
     state = init_state(member, settings.optimizer)

@@ -208,6 +208,7 @@ def shop_of(recipe: ClasswiseRecipe, asked: Asked, task: Task, whole: Whole, net
             target_macs=recipe.target_macs,
             score=None if recipe.score == "activity" else CHANNEL_SCORES[recipe.score],
             scope=CHANNEL_SCOPES[recipe.scope],
+            keep_residual=recipe.keep_residual,
             apoz=recipe.apoz,
             mean=recipe.mean,
             zero=recipe.zero,
@@ -221,7 +222,7 @@ def shop_of(recipe: ClasswiseRecipe, asked: Asked, task: Task, whole: Whole, net
     )
     weights = "/".join(read_folder(whole.folder)[0].files.values())
     named = {"whole": weights, "data": task.fingerprint, "look": [recipe.look_images, recipe.zero, recipe.seeds[0]]}
-    evidence = Evidence(look.activations, look.macs)
+    evidence = Evidence(look.activations, look.macs, look.carried)
     return Shop(task, whole, look.head, evidence, making, asked.out, named, asked.device)
 
 

@@ -43,7 +43,7 @@ class SmoothedLabels:
 
 @dataclass(frozen=True)
 class Distillation:
-    """weight * T^2 * KL(teacher || student at temperature T) + (1 - weight) * base.
+    """weight * T^2 * KL(teacher || student at temperature T) + (1 - weight) * base; the mean of KL over views.
 
     teacher: an nn.Module in eval mode that reads the same inputs; its weights get no gradient. Outputs of one column
     are log-odds, on both sides.
@@ -54,13 +54,23 @@ class Distillation:
     teacher: nn.Module
     temperature: float = 4.0
     weight: float = 0.9
+    views: tuple[tuple[int, ...], ...] = ()
 
     def __call__(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = log_softmax(both_sides(self.teacher(inputs)) / self.temperature, dim=1)
-        given = log_softmax(both_sides(outputs) / self.temperature, dim=1)
-        distance = kl_div(given, wanted, reduction="batchmean", log_target=True) * self.temperature**2
+            wanted = self.teacher(inputs)
+        if self.views:
+            apart = [self.distance(outputs[:, view], wanted[:, view]) for view in self.views]
+            distance = torch.stack(apart).mean()
+        else:
+            distance = self.distance(outputs, wanted)
         return self.weight * distance + (1 - self.weight) * self.base(inputs, outputs, targets)
+
+    def distance(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """T^2 * KL, a scalar. outputs, wanted: (N, outputs)."""
+        soft = log_softmax(both_sides(wanted) / self.temperature, dim=1)
+        given = log_softmax(both_sides(outputs) / self.temperature, dim=1)
+        return kl_div(given, soft, reduction="batchmean", log_target=True) * self.temperature**2
 
 
 def both_sides(outputs: Tensor) -> Tensor:
@@ -82,4 +92,5 @@ def objective(task: Task, settings: TrainSettings, device: torch.device) -> Obje
     if settings.teacher is None:
         return base
     teacher = copy.deepcopy(settings.teacher.model).to(device).eval()
-    return Distillation(base, teacher, settings.teacher.temperature, settings.teacher.weight)
+    told = settings.teacher
+    return Distillation(base, teacher, told.temperature, told.weight, told.views)

@@ -25,11 +25,13 @@ class EarlyStop:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network to imitate; see losses.Distillation."""
+    """A network to imitate; see losses.Distillation. views: numbers of the outputs that are compared with each other, a
+    tuple for each comparison; none compares all."""
 
     model: nn.Module
     temperature: float = 4.0
     weight: float = 0.9
+    views: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

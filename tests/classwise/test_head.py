@@ -5,7 +5,7 @@ import torch
 from tiny import conv_net, mlp, same_bits, seeded, state_of
 from torch import nn
 
-from prunelle.classwise.head import Head, features_of, head_of, member_of
+from prunelle.classwise.head import Head, features_of, head_of, member_of, narrowed, wide_member_of
 from prunelle.classwise.teacher import merged
 from prunelle.errors import ModelError
 from prunelle.models.load import build
@@ -154,6 +154,18 @@ def test_a_group_of_all_classes_changes_nothing():
     member = member_of(model, Head("8"), (0, 1, 2), [])
     assert same_bits(state_of(member), state_of(model)) and member is not model
     assert torch.equal(member(pixels(3)), model(pixels(3)))
+
+
+@pytest.mark.parametrize("group", [(2,), (1, 0)])
+def test_a_wide_member_knows_the_others_too_and_narrowed_it_is_the_member(group):
+    model = mlp().eval()
+    batches = [(pixels(64), torch.zeros(64))]
+    wide = wide_member_of(model, Head("3"), group, batches)
+    rest = [number for number in range(3) if number not in group]
+    assert torch.equal(wide[3].weight[1:], model[3].weight[[*group, *rest]])
+    narrow = narrowed(wide, Head("3"), group, 3)
+    assert same_bits(state_of(narrow), state_of(member_of(model, Head("3"), group, batches)))
+    assert wide[3].out_features == 4 and narrow[3].out_features == (1 if len(group) == 1 else 3)
 
 
 def test_hooks_go_even_when_the_block_fails():

@@ -136,9 +136,11 @@ def test_uncut_and_untrained_members_say_of_their_own_classes_what_the_network_s
 
 
 def test_members_that_leave_early(tmp_path: Path) -> None:
-    making = replace(MAKING, training=replace(QUICK, epochs=6, lr=1e-12, early_stop=EarlyStop(1)))
-    found = divided(tmp_path / "o", making=making)
-    assert [(one.epochs, one.epochs_saved) for one in found.found.members] == [(2, 4), (2, 4)]
+    """One epoch after their best: hardly anything is learnt, so that does not take long."""
+    making = replace(MAKING, training=replace(QUICK, epochs=9, lr=1e-12, early_stop=EarlyStop(1)))
+    for one in divided(tmp_path / "o", making=making).found.members:
+        assert one.epochs == len(one.history) == one.history.index(max(one.history)) + 2
+        assert one.epochs_saved == 9 - one.epochs > 0
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -46,7 +46,11 @@ def test_the_module_merges_what_the_network_says_and_shares_its_weights():
     before = state_of(whole)
     images = torch.rand(4, 2, 6, 6)
     found = Merged(whole, [2])
-    assert torch.equal(found(images), merged(whole(images), (2,))) and found.group == (2,)
+    outputs = whole(images)
+    none = outputs[:, :2].logsumexp(1, keepdim=True)
+    assert torch.equal(found(images), torch.cat([none, outputs[:, [2, 0, 1]]], 1)) and found.group == (2,)
+    assert torch.allclose(found(images)[:, 1:2] - found(images)[:, :1], merged(outputs, (2,)))
+    assert torch.equal(Merged(whole, [0, 1, 2])(images), outputs)
     assert found.whole is whole and same_bits(state_of(whole), before)
 
 

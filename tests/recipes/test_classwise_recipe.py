@@ -111,7 +111,7 @@ def test_out_is_a_model_whose_accuracy_is_the_one_told(done):
     assert isinstance(opened.model, Members) and opened.model.groups == (LOW, (5, 6, 7), (8,), (9,))
     assert opened.class_names == load_task("digits").class_names
     given, targets = answers(opened.model, load_task("digits"))
-    assert (given == targets).double().mean().item() == found["combined"]["top1"] == split.best.top1 > 0.3
+    assert (given == targets).double().mean().item() == found["combined"]["top1"] == split.best.top1 > 0.2
     assert found["combined"]["num_test"] == len(targets) == sum(map(sum, found["confusion"]))
     assert sum(found["confusion"][c][c] for c in range(10)) == int((given == targets).sum())
     wrong = found["combined"]["num_wrong_within"] + found["combined"]["num_wrong_group"]

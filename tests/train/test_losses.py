@@ -52,6 +52,18 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn():
     assert loss(inputs, model(inputs), torch.zeros(4, dtype=torch.int64)).item() == pytest.approx(0.0, abs=1e-6)
 
 
+def test_views_are_compared_each_for_itself():
+    """The mean over two pairs of columns of what each pair alone gives; a column in no view does not matter."""
+    outputs = torch.tensor([[1.0, -1.0, 0.5, 7.0]])
+    teacher = nn.Identity()
+    inputs = torch.tensor([[0.0, 2.0, -1.0, 3.0]])
+    views = ((0, 1), (1, 2))
+    told = Distillation(Plain(cross_entropy), teacher, weight=1.0, views=views)(inputs, outputs, torch.tensor([0]))
+    alone = Distillation(Plain(cross_entropy), teacher, weight=1.0)
+    each = [alone(inputs[:, view], outputs[:, view], torch.tensor([0])) for view in views]
+    assert torch.allclose(told, sum(each) / 2)
+
+
 def test_the_teacher_gets_no_gradient_and_is_left_as_it_was():
     teacher = conv_net().train()
     before = state_of(teacher)
