@@ -1,8 +1,8 @@
 """ResNet-44 on CIFAR-10 into class-wise members: is the joint answer as good, and does one image come sooner?
 
-python benchmarks/classwise.py --weights FILE [--groups 2 5 10] [--epochs N] [--out DIR] [--data-dir D] [--json FILE]
+python benchmarks/classwise.py [--weights DIR] [--groups 2 5 10] [--epochs N] [--out DIR] [--data-dir D] [--json FILE]
 
-FILE: trained weights, such as cifar10_resnet44.safetensors. 2 and 5 groups at most at half of the multiply-adds a
+DIR: holds cifar10_resnet44.safetensors, a trained network. 2 and 5 groups at most at half of the multiply-adds a
 member, 10 members of one class at .3. The bars: within 1 point of the whole network (10 members: 2), each member within
 its share; one image with 2 groups at least 1.5 times as fast as the whole network with 2 threads in one runtime; beside
 them one network for all classes cut to the same size (--as-one). Choices are made on the first half of the test split,
@@ -37,7 +37,7 @@ def recipe(options: argparse.Namespace, groups: int) -> ClasswiseRecipe:
         name=f"resnet44 into {groups}",
         model="resnet44",
         data="cifar10",
-        weights=str(options.weights),
+        weights=str(options.weights / "cifar10_resnet44.safetensors"),
         groups=groups,
         target_macs=SHARE[groups],
         multiple=4,
@@ -57,16 +57,16 @@ def recipe(options: argparse.Namespace, groups: int) -> ClasswiseRecipe:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required="PRUNELLE_WEIGHTS" not in os.environ)
+    data = os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0]
+    parser.add_argument("--weights", type=Path, default=Path(data) / "weights")
     parser.add_argument("--groups", nargs="*", type=int, choices=SHARE, default=list(SHARE))
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--as-one", action="store_true")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--data-dir", default=os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0] or None)
+    parser.add_argument("--data-dir", default=data or None)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    options.weights = options.weights or Path(os.environ["PRUNELLE_WEIGHTS"])
     out = options.out or Path(tempfile.mkdtemp())
     rows = [one(options, groups, out / str(groups)) for groups in options.groups]
     if options.json:

@@ -1,8 +1,8 @@
 """What early stopping saves, and what it costs: members trained to the end beside members that may leave.
 
-python benchmarks/classwise_early.py --weights FILE [--seeds 3] [--out DIR] [--data-dir D] [--json FILE]
+python benchmarks/classwise_early.py [--weights DIR] [--seeds 3] [--out DIR] [--data-dir D] [--json FILE]
 
-FILE: trained weights, such as cifar10_resnet20.safetensors. ResNet-20 into 5 random groups, 10,000 training images, the
+DIR: holds cifar10_resnet20.safetensors, a trained network. ResNet-20 into 5 random groups, 10,000 training images, the
 preset of `prunelle classwise`: at most 10 epochs, patience 2. Both sides share seeds, groups and the order of images.
 The bar: at least 30 % of member-epochs saved at a loss of at most 0.2 points, mean over the seeds. Choices on the first
 half of the test split, figures of the second. About 50 minutes on 2 quiet cores.
@@ -45,13 +45,14 @@ def recipe(weights: str, seeds: int, patience: int | None) -> ClasswiseRecipe:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required="PRUNELLE_WEIGHTS" not in os.environ)
+    data = os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0]
+    parser.add_argument("--weights", type=Path, default=Path(data) / "weights")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--data-dir", default=os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0] or None)
+    parser.add_argument("--data-dir", default=data or None)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    weights = str(options.weights or os.environ["PRUNELLE_WEIGHTS"])
+    weights = str(options.weights / "cifar10_resnet20.safetensors")
     out = options.out or Path(tempfile.mkdtemp())
     found = {}
     for name, patience in (("to the end", None), ("may leave", RETRAINING.patience)):

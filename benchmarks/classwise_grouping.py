@@ -1,8 +1,8 @@
 """Does it matter which classes go together? Groupings of CIFAR-10 for ResNet-20 against groups drawn at random.
 
-python benchmarks/classwise_grouping.py --weights FILE [--seeds 5] [--out DIR] [--data-dir D] [--json FILE]
+python benchmarks/classwise_grouping.py [--weights DIR] [--seeds 5] [--out DIR] [--data-dir D] [--json FILE]
 
-FILE: trained weights, such as cifar10_resnet20.safetensors. 2 groups at half of the multiply-adds a member, 10,000
+DIR: holds cifar10_resnet20.safetensors, a trained network. 2 groups at half of the multiply-adds a member, 10,000
 training images, 3 epochs. Tells for each heuristic the gain over random with its 95 % interval, paired by seed; whether
 it holds 0 is the finding, not a bar. Choices on the first half of the test split, figures of the second. About 40
 minutes on 2 quiet cores.
@@ -26,14 +26,15 @@ from prunelle.recipes.classwising import Asked, run_classwise
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required="PRUNELLE_WEIGHTS" not in os.environ)
+    data = os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0]
+    parser.add_argument("--weights", type=Path, default=Path(data) / "weights")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--data-dir", default=os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0] or None)
+    parser.add_argument("--data-dir", default=data or None)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    weights = str(options.weights or os.environ["PRUNELLE_WEIGHTS"])
+    weights = str(options.weights / "cifar10_resnet20.safetensors")
     recipe = classwise_resnet20(weights=weights, seeds=options.seeds, epochs=options.epochs, choose_on="test-half")
     out = options.out or Path(tempfile.mkdtemp())
     asked = Asked(out, min(2, num_cores()), data_dir=options.data_dir, command=" ".join(sys.argv))
