@@ -22,7 +22,7 @@ from prunelle.engines.local import num_cores
 from prunelle.measure.environment import environment
 from prunelle.measure.intervals import interval
 from prunelle.recipes.classwise import RETRAINING, ClasswiseRecipe
-from prunelle.recipes.classwise_told import saved
+from prunelle.recipes.classwise_figures import saved
 from prunelle.recipes.classwising import Asked, run_classwise
 
 SAVED, LOST = 0.3, 0.002

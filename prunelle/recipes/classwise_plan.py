@@ -16,7 +16,8 @@ from prunelle.classwise.member_task import member_task
 from prunelle.classwise.teacher import Merged, views
 from prunelle.measure.params import count_params
 from prunelle.recipes.classwise import ClasswiseRecipe
-from prunelle.recipes.classwising import Asked, Watch, task_for, trials_of
+from prunelle.recipes.classwise_words import trials_of
+from prunelle.recipes.classwising import Asked, Watch, task_for
 from prunelle.recipes.measure import open_with_data
 from prunelle.recipes.words import train_settings
 from prunelle.seeds import derive
@@ -52,7 +53,7 @@ def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[
     num_images = min(LOOK_IMAGES, recipe.look_images)
     plain = replace(task, train=task.train.to("cpu"))
     look = look_at(opened.model, plain, recipe.zero, num_images, recipe.seeds[0])
-    trials = trials_of(recipe, look, task.num_classes)
+    trials = trials_of(recipe, look)
     jobs = list(dict.fromkeys(job for trial in trials for job in trial.jobs))
     epochs = recipe.training.epochs if recipe.training else 0
     watch("timing an update", 0.5)

@@ -9,23 +9,20 @@ OUT/model.*                 all of them as one MODEL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunelle.classwise.activity import Similarity
-from prunelle.classwise.cutting import Cutting, Evidence
-from prunelle.classwise.grouping import Grouping, check_groups, consecutive, dissimilar, kmeans, random, similar
+from prunelle.classwise.cutting import Evidence
+from prunelle.classwise.grouping import check_groups
 from prunelle.classwise.look import Look, look_at
-from prunelle.classwise.member import CANDIDATES, Making, Shop
+from prunelle.classwise.member import CANDIDATES, Shop
 from prunelle.classwise.split import Found, Trial, answer, make_all, run_for, save_joined, standing
 from prunelle.classwise.whole import Whole
 from prunelle.data.arrays import ArraySplit
@@ -42,29 +39,18 @@ from prunelle.files import (
     remove_leftovers,
     write_sealed_json,
 )
-from prunelle.models.members import Groups, Members, checked
+from prunelle.models.members import Members, checked
 from prunelle.models.save import copy_saved, load, read_folder
 from prunelle.recipes.check import check_out
 from prunelle.recipes.classwise import ClasswiseRecipe
+from prunelle.recipes.classwise_words import making_of, similarities, trials_of
 from prunelle.recipes.execute import MODEL, diverged, execute, is_trained, open_run, task_of
 from prunelle.recipes.plan import Place, PlannedRun, brought_by, plan
 from prunelle.recipes.settings import Cell, Recipe
 from prunelle.recipes.sweeping import Here
-from prunelle.recipes.words import CHANNEL_SCOPES, CHANNEL_SCORES, REPAIRS, train_settings
 from prunelle.runs import held
-from prunelle.seeds import derive
-from prunelle.train.optimizers import Adam
-from prunelle.train.settings import TrainSettings
 
 CLAIM, LOOK = "classwise.json", "look.json"
-GROUPINGS: dict[str, Grouping] = {
-    "random": random,
-    "similar": similar,
-    "dissimilar": dissimilar,
-    "kmeans": kmeans,
-    "consecutive": consecutive,
-}
-ADAM_LR = 1e-3
 Watch = Callable[[str, float], None]
 
 
@@ -125,7 +111,7 @@ def run_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> Split:
         whole, network = whole_of(recipe, asked)
         look = looked(recipe, network, task, asked, watch)
         shop = shop_of(recipe, asked, task, whole, network, look)
-        trials = trials_of(recipe, look, task.num_classes)
+        trials = trials_of(recipe, look)
         control = [Trial("one", recipe.seeds[0], (tuple(range(task.num_classes)),))] if recipe.as_one else []
         with engine_of(asked, shop) as engine:
             make_all([*trials, *control], shop, engine, lambda: watch(*standing([*trials, *control], shop)))
@@ -197,63 +183,13 @@ def looked(recipe: ClasswiseRecipe, network: nn.Module, task: Task, asked: Asked
     return found
 
 
-def similarities(look: Look) -> dict[str, Similarity]:
-    return {"features": look.similarity, "candidates": look.overlap}
-
-
 def shop_of(recipe: ClasswiseRecipe, asked: Asked, task: Task, whole: Whole, network: nn.Module, look: Look) -> Shop:
-    training = recipe.training
-    making = Making(
-        cutting=Cutting(
-            target_macs=recipe.target_macs,
-            score=None if recipe.score == "activity" else CHANNEL_SCORES[recipe.score],
-            scope=CHANNEL_SCOPES[recipe.scope],
-            keep_residual=recipe.keep_residual,
-            apoz=recipe.apoz,
-            mean=recipe.mean,
-            zero=recipe.zero,
-            floor=recipe.floor,
-            multiple=recipe.multiple,
-        ),
-        training=None if training is None else settings_for(recipe, network, asked.checkpoint_seconds),
-        distill=0.0 if training is None else training.distill,
-        temperature=4.0 if training is None else training.temperature,
-        repairs=tuple(REPAIRS[word] for word in recipe.repair),
-    )
+    """What all members share."""
+    making = making_of(recipe, network, asked.checkpoint_seconds)
     weights = "/".join(read_folder(whole.folder)[0].files.values())
     named = {"whole": weights, "data": task.fingerprint, "look": [recipe.look_images, recipe.zero, recipe.seeds[0]]}
     evidence = Evidence(look.activations, look.macs, look.carried)
     return Shop(task, whole, look.head, evidence, making, asked.out, named, asked.device)
-
-
-def settings_for(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds: float) -> TrainSettings:
-    """How members are trained; where the recipe says adapt, a network without batch norm by Adam."""
-    assert recipe.training is not None
-    found = train_settings(recipe.training, checkpoint_seconds)
-    normed = any(isinstance(module, _BatchNorm) for module in network.modules())
-    return found if normed or not recipe.adapt else replace(found, optimizer=Adam(), lr=ADAM_LR)
-
-
-def trials_of(recipe: ClasswiseRecipe, look: Look, num_classes: int) -> list[Trial]:
-    """Each grouping with each seed; one that gives the same groups and seed twice stands twice, and is made once."""
-    alike = similarities(look)[recipe.similarity]
-    return [
-        Trial(word, seed, groups_for(word, recipe.groups, alike, look.features, seed))
-        for word in recipe.groupings
-        for seed in recipe.seeds
-    ]
-
-
-def groups_for(
-    word: str,
-    groups: int | Sequence[Sequence[int]],
-    alike: Similarity,
-    features: NDArray[np.float64],
-    seed: int,
-) -> Groups:
-    if not isinstance(groups, int):
-        return checked(groups)
-    return GROUPINGS[word](alike, features, groups, np.random.default_rng(derive(seed, "grouping", word)))
 
 
 @contextmanager

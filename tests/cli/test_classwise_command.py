@@ -19,7 +19,7 @@ from prunelle.cli.main import answer
 from prunelle.errors import SettingError
 from prunelle.models.members import Members
 from prunelle.models.save import load
-from prunelle.recipes import classwise_told, classwising
+from prunelle.recipes import classwise_figures, classwising
 from prunelle.recipes.classwising import Asked
 from prunelle.recipes.names import recipe_from_file
 from prunelle.recipes.sweeping import Here
@@ -41,7 +41,7 @@ def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
         yield Here(shop)
 
     monkeypatch.setattr(classwising, "engine_of", engine)
-    monkeypatch.setattr(classwise_told, "timed", lambda split, asked: [])
+    monkeypatch.setattr(classwise_figures, "timed", lambda split, asked: [])
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,9 @@ def split(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     out = tmp_path_factory.mktemp("split") / "out"
     line = f"{LINE.format(whole=whole)} --out {out}"
     heard = io.StringIO()
-    race = classwise_told.race
+    race = classwise_figures.race
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(heard):
-        patch.setattr(classwise_told, "race", lambda contest, runtime: race(contest, runtime, 0.01, 1))
+        patch.setattr(classwise_figures, "race", lambda contest, runtime: race(contest, runtime, 0.01, 1))
         assert answer([*line.split(), "--json"]) == 0
     return out, line, json.loads(heard.getvalue())
 

@@ -25,11 +25,12 @@ from prunelle.measure.card import count
 from prunelle.models.members import Members
 from prunelle.models.open import open_model
 from prunelle.models.save import load
-from prunelle.recipes import classwise_told, classwising
+from prunelle.recipes import classwise_figures, classwise_told, classwising
 from prunelle.recipes.classwise import ClasswiseRecipe
 from prunelle.recipes.classwise_plan import plan_classwise
 from prunelle.recipes.classwise_told import summary, table, tell, write_files
-from prunelle.recipes.classwising import Asked, Split, groups_for, run_classwise, task_for
+from prunelle.recipes.classwise_words import groups_for
+from prunelle.recipes.classwising import Asked, Split, run_classwise, task_for
 from prunelle.recipes.names import RECIPES, recipe_from_file, recipe_of, shifted
 from prunelle.recipes.settings import Training
 from prunelle.recipes.sweeping import Here
@@ -69,7 +70,7 @@ def here() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classwising, "engine_of", engine)
-        patch.setattr(classwise_told, "timed", lambda split, asked: [])
+        patch.setattr(classwise_figures, "timed", lambda split, asked: [])
         yield
 
 

@@ -1,0 +1,180 @@
+"""The figures of a class-wise split, each measured on what is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prunelle.classwise.speed import Contest, race
+from prunelle.classwise.split import Found, run_for
+from prunelle.classwise.table import layer_rows
+from prunelle.data.task import Task
+from prunelle.engines.local import num_cores
+from prunelle.errors import MeasurementError, WorkError
+from prunelle.measure.accuracy import evaluate
+from prunelle.measure.card import count
+from prunelle.measure.intervals import interval
+from prunelle.models.save import load, size_bytes
+from prunelle.recipes.classwising import Asked, Split
+from prunelle.ship.images import calibration
+
+
+def measured(split: Split, asked: Asked) -> dict[str, Any]:
+    task, best, shape = split.task, split.best, split.task.input_shape
+    own = evaluate(split.whole, task.test, task.loss, task.metric)
+    low, high = own.interval
+    card = count(split.recipe.model, split.whole, shape)
+    whole = {
+        "top1": own.top1,
+        "top1_low": low,
+        "top1_high": high,
+        "num_test": len(own.scores),
+        "macs": card.macs,
+        "params": card.params,
+        "size_bytes": size_bytes(split.shop.whole.folder),
+    }
+    names = [[task.class_names[number] for number in group] for group in best.trial.groups]
+    members = member_rows(split, names, whole, asked.out)
+    speed = timed(split, asked)
+    return {
+        "whole": whole,
+        "combined": combined_row(best, members, asked.out),
+        "members": members,
+        "rows": layer_rows(list(split.joined.members), names, split.whole, shape),
+        "confusion": best.mistakes.confusion.tolist(),
+        "groups": [list(group) for group in best.trial.groups],
+        "grouping": best.trial.grouping,
+        "seed": best.trial.seed,
+        "one": None if split.one is None else one_row(split),
+        "speed": speed,
+        "trials": trial_rows(split),
+        "groupings": grouping_rows(split),
+        "saved": saved(split.trials),
+    }
+
+
+def member_rows(split: Split, names: Sequence[Sequence[str]], whole: dict[str, Any], out: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, (one, classes) in enumerate(zip(split.best.members, names, strict=True)):
+        card = count("member", split.joined.members[number], split.task.input_shape)
+        assert card.macs is not None
+        rows.append(
+            {
+                "member": number,
+                "classes": list(classes),
+                "macs": card.macs,
+                "macs_share": card.macs / whole["macs"],
+                "params": card.params,
+                "params_share": card.params / whole["params"],
+                "size_bytes": size_bytes(out / "members" / str(number)),
+                "epochs": one.epochs,
+                "epochs_saved": one.epochs_saved,
+                "val_top1": one.val_top1,
+                "test_top1": one.test_top1,
+                "temperature": one.temperature,
+                "latency_ms": None,
+            }
+        )
+    return rows
+
+
+def combined_row(best: Found, members: Sequence[dict[str, Any]], out: Path) -> dict[str, Any]:
+    return {
+        "val_top1": best.val_top1,
+        "top1": best.top1,
+        "top1_low": best.top1_low,
+        "top1_high": best.top1_high,
+        "num_test": best.num_test,
+        "macs": sum(row["macs"] for row in members),
+        "macs_largest": max(row["macs"] for row in members),
+        "params": sum(row["params"] for row in members),
+        "size_bytes": size_bytes(out),
+        "path": str(out),
+        "num_wrong_within": best.mistakes.within,
+        "num_wrong_group": best.mistakes.across,
+    }
+
+
+def one_row(split: Split) -> dict[str, Any]:
+    """The control: one network for all classes, cut to a member's size."""
+    assert split.one is not None
+    run = run_for(split.one.trial.jobs[0], split.shop)
+    card = count("one", load(split.one.members[0].folder, trust=True), split.task.input_shape)
+    return {
+        "top1": split.one.top1,
+        "top1_low": split.one.top1_low,
+        "top1_high": split.one.top1_high,
+        "macs": card.macs,
+        "params": card.params,
+        "epochs": split.one.members[0].epochs,
+        "run": run.folder.name,
+    }
+
+
+def timed(split: Split, asked: Asked) -> list[dict[str, Any]]:
+    """One image in every runtime asked for; one that a network cannot run in is left out, with a note."""
+    if asked.device != "cpu":
+        return []
+    one = None if split.one is None else load(split.one.members[0].folder, trust=True)
+    contest = Contest(split.whole, split.joined, one, calibration(split.task, 0), num_cores())
+    rows: list[dict[str, Any]] = []
+    for runtime in split.recipe.runtimes:
+        try:
+            rows += race(contest, runtime)
+        except (MeasurementError, WorkError) as error:
+            rows.append({"runtime": runtime, "what": f"not measured: {error}", "ms": None, "p95_ms": None}
+                        | dict.fromkeys(("ratio", "ratio_low", "ratio_high")))  # fmt: skip
+    return rows
+
+
+def trial_rows(split: Split) -> list[dict[str, Any]]:
+    """A row a grouping and seed."""
+    return [
+        {
+            "grouping": one.trial.grouping,
+            "seed": one.trial.seed,
+            "groups": [list(group) for group in one.trial.groups],
+            "val_top1": one.val_top1,
+            "top1": one.top1,
+            **sizes(one, split.task),
+            "epochs": sum(member.epochs for member in one.members),
+            "epochs_saved": sum(member.epochs_saved for member in one.members),
+        }
+        for one in split.trials
+    ]
+
+
+def sizes(found: Found, task: Task) -> dict[str, int]:
+    """{macs, params} of all members together, as they are saved."""
+    cards = [count("member", load(one.folder, trust=True), task.input_shape) for one in found.members]
+    return {"macs": sum(card.macs or 0 for card in cards), "params": sum(card.params for card in cards)}
+
+
+def grouping_rows(split: Split) -> list[dict[str, Any]]:
+    """Each grouping over its seeds, and against random by the same seed; only where there is something to compare."""
+    if len(split.recipe.groupings) < 2:
+        return []
+    table = {(row["grouping"], row["seed"]): row for row in trial_rows(split)}
+    rows = []
+    for word in split.recipe.groupings:
+        own = [table[word, seed] for seed in split.recipe.seeds]
+        low, middle, high = interval([row["top1"] for row in own])
+        row: dict[str, Any] = {"grouping": word, "num_seeds": len(own), "mean": middle, "low": low, "high": high}
+        row |= dict.fromkeys(("gain", "gain_low", "gain_high"))
+        if word != "random" and "random" in split.recipe.groupings:
+            gains = [one["top1"] - table["random", one["seed"]]["top1"] for one in own]
+            row["gain_low"], row["gain"], row["gain_high"] = interval(gains)
+        row["macs_total"] = sum(one["macs"] for one in own) / len(own)
+        row["params_total"] = sum(one["params"] for one in own) / len(own)
+        rows.append(row)
+    return rows
+
+
+def saved(trials: Sequence[Found]) -> dict[str, Any] | None:
+    """What early stopping left out, over all members; None where nothing was trained."""
+    members = {(one.trial.seed, member.group): member for one in trials for member in one.members}.values()
+    epochs, left_out = sum(m.epochs for m in members), sum(m.epochs_saved for m in members)
+    if not epochs:
+        return None
+    return {"epochs": epochs, "epochs_saved": left_out, "share": left_out / (epochs + left_out)}
