@@ -14,6 +14,7 @@ SAYS = {
     "05_ship.py": "ships as packed",
     "06_fit.py": "all three right: ",
     "07_lottery_tickets.py": "the winning ticket keeps ",
+    "08_class_wise.py": "side by side, this image is a ",
 }
 
 

@@ -5,9 +5,16 @@ Unknown keys and impossible values are refused with their place. Words become va
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 # Strict: a recipe that says true or "30" where a number belongs holds a mistake.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -54,6 +61,14 @@ class Training(Frozen):
     best_from: Share = 1.0
     distill: Share = 0.0
     temperature: Annotated[Number, Field(gt=0, le=100)] = TEMPERATURE
+
+    @model_serializer(mode="wrap")
+    def dump(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what says nothing: runs are named by this, and those made before there was a min_gain stay found."""
+        found: dict[str, Any] = rest(self)
+        if not found.get("min_gain"):
+            found.pop("min_gain", None)
+        return found
 
     @model_validator(mode="after")
     def check(self) -> Training:

@@ -19,9 +19,9 @@ class Progress:
     loss_sum: float = 0.0
     best_val: float = -math.inf
     best_epoch: int = 0
-    gain_val: float = -math.inf
-    gain_epoch: int = 0
     scale: Scale = field(default_factory=Scale)
     stopped_epoch: int | None = None
     diverged_step: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    gain_val: float = -math.inf
+    gain_epoch: int = 0

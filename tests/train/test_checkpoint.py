@@ -17,7 +17,7 @@ def test_everything_comes_back():
         for tensors in state.optimizer.values():
             for tensor in tensors:
                 tensor.normal_()
-    progress = Progress(7, 2, 1.5, 0.1, 0.75, 2, Scale(8.0, 3), None, 6, {"data": 0.5})
+    progress = Progress(7, 2, 1.5, 0.1, 0.75, 2, Scale(8.0, 3), None, 6, {"data": 0.5}, 0.7, 1)
     kept = {"best": {"0.weight": torch.ones(2)}, "good": {"a:b": torch.zeros(1)}, "held": {}}
     tensors, info = pack(state, kept, progress)
     other, found = init_state(nn.Module.to(conv_net(), torch.float32), Adam()), Progress()
