@@ -26,12 +26,15 @@ from prunelle.models.members import Groups, Members, checked
 from prunelle.models.save import Builder, save
 from prunelle.prune.channel_repairs import least_squares_repair
 from prunelle.runs import held
+from prunelle.schedules import exponential
 from prunelle.seeds import derive
 from prunelle.train.identity import weights_hash
 from prunelle.train.optimizers import Sgd
 from prunelle.train.settings import EarlyStop, TrainSettings
 
-RETRAINING = TrainSettings(10, 0.02, optimizer=Sgd(0.9, 1e-4), early_stop=EarlyStop(2))
+RETRAINING = TrainSettings(
+    10, 0.02, optimizer=Sgd(0.9, 1e-4), schedule=exponential, early_stop=EarlyStop(2, min_gain=0.001)
+)
 MAKING = Making(Cutting(), RETRAINING, repairs=(least_squares_repair,))
 WHOLE, CLAIM = "whole", "classwise.json"
 

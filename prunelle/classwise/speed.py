@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from prunelle.classwise.running import SideBySide
@@ -15,6 +16,8 @@ from prunelle.measure.latency import Timing, time_interleaved
 from prunelle.models.members import Members
 from prunelle.ship.runtimes import load_runtime
 
+BY_PROCESS = {"eager", "compile"}
+"""Runtimes whose threads are PyTorch's own, of which a process has one count."""
 SINGLE = {"native", "native16"}
 """Runtimes that have one thread, whatever is asked."""
 
@@ -51,7 +54,7 @@ def calls(contest: Contest, runtime: str, stack: ExitStack) -> Mapping[str, Call
     threads = 1 if runtime in SINGLE else contest.cores
     image = contest.images[:1]
     load = load_runtime(runtime)
-    whole = load(contest.whole, contest.images, threads)
+    whole = threaded(load(contest.whole, contest.images, threads), runtime, threads)
     found: dict[str, Callable[[], object]] = {f"whole, {told(threads)}": lambda: whole(image)}
     single = load(contest.whole, contest.images, 1) if threads > 1 else None
     if single is not None:
@@ -61,7 +64,7 @@ def calls(contest: Contest, runtime: str, stack: ExitStack) -> Mapping[str, Call
     alone = stack.enter_context(SideBySide(contest.members, runtime, contest.images, 1))
     found["members one after another"] = lambda: alone(image)
     if contest.one is not None:
-        one = load(contest.one, contest.images, threads)
+        one = threaded(load(contest.one, contest.images, threads), runtime, threads)
         found[f"cut as one network, {told(threads)}"] = lambda: one(image)
     for what, call in found.items():
         try:
@@ -69,6 +72,22 @@ def calls(contest: Contest, runtime: str, stack: ExitStack) -> Mapping[str, Call
         except RuntimeError as error:
             raise WorkError(f"{runtime}: {what} does not run ({str(error).splitlines()[0]}).") from None
     return found
+
+
+def threaded(run: Callable[[Tensor], Tensor], runtime: str, threads: int) -> Callable[[Tensor], Tensor]:
+    """`run` with so many of PyTorch's threads where it has no others; the timer holds one, as members have."""
+    if runtime not in BY_PROCESS or threads == 1:
+        return run
+
+    def call(images: Tensor) -> Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            return run(images)
+        finally:
+            torch.set_num_threads(before)
+
+    return call
 
 
 def told(threads: int) -> str:

@@ -17,7 +17,7 @@ from prunelle.classwise import call, split
 from prunelle.classwise.call import Divided, divide
 from prunelle.classwise.cutting import Cutting
 from prunelle.classwise.member import Making
-from prunelle.classwise.speed import Contest, race
+from prunelle.classwise.speed import Contest, race, threaded
 from prunelle.classwise.split import together
 from prunelle.classwise.table import layer_rows
 from prunelle.classwise.whole import Whole, cuts_of_members, joined
@@ -254,3 +254,18 @@ def test_a_network_that_does_not_run_is_named() -> None:
     contest = Contest(LENET.make().eval(), nets(), Refuses(), torch.rand(2, 1, 12, 12))
     with pytest.raises(WorkError, match=r"^eager: cut as one network, 1 thread does not run \(not here\)\.$"):
         race(contest, "eager", 0.01, 1)
+
+
+def test_pytorch_has_the_threads_that_are_told_and_only_while_it_is_called() -> None:
+    """The timer holds one thread, which the whole network must not be timed with under the name of two."""
+    torch.set_num_threads(1)
+    seen: list[int] = []
+
+    def run(images: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return images
+
+    for runtime, threads in (("eager", 2), ("eager", 1), ("native", 2)):
+        threaded(run, runtime, threads)(torch.zeros(1))
+        assert torch.get_num_threads() == 1
+    assert seen == [2, 1, 1]
