@@ -15,7 +15,7 @@ from prunelle.classwise.cutting import Cutting, Evidence
 from prunelle.classwise.grouping import Grouping, check_groups, kmeans
 from prunelle.classwise.look import NUM_IMAGES, look_at
 from prunelle.classwise.member import Making, Shop
-from prunelle.classwise.split import Found, Trial, answer, make_all, save_joined, standing
+from prunelle.classwise.split import Found, Trial, answer, make_all, save_joined, standing, told
 from prunelle.classwise.whole import Whole
 from prunelle.data.task import Task
 from prunelle.engines.local import num_cores, workers_of
@@ -91,10 +91,11 @@ def divide(
         else:
             found = given
         trial = Trial(getattr(grouping, "__name__", "own") if isinstance(groups, int) else "given", seed, found)
+        shop = told(shop, [trial], seed, watch)
         with workers_of(min(workers or num_cores(), len(found)), shop) as engine:
             make_all([trial], shop, engine, lambda: watch(*standing([trial], shop)))
-        told = answer(trial, shop)
-        return Divided(save_joined(told, shop, out), told, look.similarity)
+        said = answer(trial, shop)
+        return Divided(save_joined(said, shop, out), said, look.similarity)
 
 
 def given_groups(groups: int | Groups, task: Task) -> Groups:

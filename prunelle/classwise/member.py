@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prunelle.classwise.answers import Answers, Told
 from prunelle.classwise.cutting import Cutting, Evidence, plan_member, to_json
 from prunelle.classwise.head import Head, narrowed, wide_member_of
 from prunelle.classwise.member_task import member_task
@@ -38,28 +39,36 @@ HEAD_IMAGES = 2048
 @dataclass(frozen=True)
 class Making:
     """How members are made. training: of one member; its teacher is the whole network. distill: share of the loss that
-    imitates it, 0 for none, at this temperature. repairs: after the cut, before training; see
+    imitates it, 0 for none, at this temperature. views: of each training image that it is asked about beforehand, once
+    for all members; 0, or a split that is not in memory: at each update. repairs: after the cut, before training; see
     prune.channel_repairs."""
 
     cutting: Cutting
     training: TrainSettings | None
     distill: float = 0.9
     temperature: float = 4.0
+    views: int = 4
     repairs: tuple[Repair, ...] = ()
 
-    def settings(self, whole: nn.Module, group: tuple[int, ...], num_classes: int) -> TrainSettings:
-        """Of one member's training."""
+    @property
+    def num_views(self) -> int:
+        """How many views of an image the whole network is asked about beforehand."""
+        return min(self.views, self.training.epochs) if self.training is not None and self.distill else 0
+
+    def settings(self, whole: nn.Module | None, group: tuple[int, ...], num_classes: int) -> TrainSettings:
+        """Of one member's training. whole: None where its answers come with the targets."""
         assert self.training is not None
         if not self.distill:
             return self.training
-        seen = views(group, num_classes)
-        return replace(self.training, teacher=Teacher(Merged(whole, group), self.temperature, self.distill, seen))
+        teacher = None if whole is None else Merged(whole, group)
+        told = Teacher(teacher, self.temperature, self.distill, views(group, num_classes))
+        return replace(self.training, teacher=told)
 
 
 @dataclass(frozen=True)
 class Shop:
     """What all members of a network share; sent to a worker once. named: plain values that tell which network and data
-    these are."""
+    these are. answers: of the whole network, None where it is asked at each update."""
 
     task: Task
     whole: Whole
@@ -69,6 +78,7 @@ class Shop:
     out: Path
     named: Mapping[str, Any]
     device: str = "cpu"
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -106,8 +116,7 @@ def make_member(job: Job, shop: Shop) -> None:
         cut = cut_once(run, CUT, begun, dense, lambda: cut_member(dense, job, shop, task, run))
         member = cut.model
         if shop.making.training is not None:
-            settings = shop.making.settings(whole, job.group, shop.task.num_classes)
-            member = Train(settings, TRAIN)(member, task, run)
+            member = train_member(member, whole, task, job, shop, run)
         finish(member, dense, cut, job, shop, run)
 
 
@@ -127,6 +136,16 @@ def cut_member(dense: nn.Module, job: Job, shop: Shop, task: Task, run: Run) -> 
     pruned = made.plan.apply(dense)
     pruned = repaired(pruned, dense, made.plan.cuts, shop.making.repairs, task, run, CUT)
     return StoredCut(pruned, made.plan.cuts, {})
+
+
+def train_member(member: nn.Module, whole: nn.Module, task: Task, job: Job, shop: Shop, run: Run) -> nn.Module:
+    """The member retrained."""
+    answers, num_classes = shop.answers, shop.task.num_classes
+    if answers is None:
+        return Train(shop.making.settings(whole, job.group, num_classes), TRAIN)(member, task, run)
+    train = Told(shop.task.train, job.group, answers)
+    task = replace(task, train=train, fingerprint=f"{task.fingerprint} told {answers.num_views}")
+    return Train(shop.making.settings(None, job.group, num_classes), TRAIN)(member, task, run)
 
 
 def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from prunelle.classwise.answers import Answers, asked, views_held, views_of
 from prunelle.classwise.combine import Mistakes, calibrated, mistakes
 from prunelle.classwise.head import member_of
 from prunelle.classwise.member import NETWORK, OUTPUTS, Job, Shop, head_batches, make_member, run_of
 from prunelle.classwise.member_task import member_task
 from prunelle.classwise.whole import cuts_of_members, joined
+from prunelle.data.arrays import ArraySplit
 from prunelle.data.groups import labels_of
 from prunelle.data.task import Task
 from prunelle.engines.engine import Engine, Watch
@@ -72,6 +74,27 @@ class Found:
     top1_high: float
     num_test: int
     mistakes: Mistakes = field(repr=False)
+
+
+def told(shop: Shop, trials: Sequence[Trial], seed: int, watch: Callable[[str, float], None]) -> Shop:
+    """The shop with the whole network's answers, where a member is still to be trained by them."""
+    making, split = shop.making, shop.task.train
+    num_views = views_held(split, making.num_views)
+    if not num_views or making.training is None or all(run_for(job, shop).done for job in distinct(trials)):
+        return shop
+    assert isinstance(split, ArraySplit)
+    shown = views_of(split, num_views, seed)
+    settings = {"answers": num_views, "precision": str(making.training.precision.dtype), **shop.named}
+    run = Run.open(shop.out / "runs", settings, seed, shop.device)
+    outputs = asked(
+        shop.whole.open(),
+        shown,
+        making.training.precision,
+        run,
+        lambda share: watch("the whole network's answers", share),
+        making.training.checkpoint_seconds,
+    )
+    return replace(shop, answers=Answers(num_views, shown, outputs))
 
 
 def make_all(trials: Sequence[Trial], shop: Shop, engine: Engine, watch: Watch) -> None:

@@ -11,23 +11,6 @@ from prunelle.classwise.head import others
 from prunelle.models.members import covers
 
 
-def merged(outputs: Tensor, group: Sequence[int]) -> Tensor:
-    """Outputs (N, classes) of the whole network as a member would have them: (N, k + 1), or (N, 1) log-odds.
-
-    "None of mine" is the log-sum-exp of the other classes, so that its softmax is the sum of theirs. A group of all
-    classes has the outputs as they are.
-
-    >>> merged(torch.tensor([[0.5, 0.25, 0.25]]).log(), (0,)).exp()
-    tensor([[1.]])
-    """
-    if covers(group, outputs.shape[1]):
-        return outputs
-    rest = others(group, outputs.shape[1])
-    none = outputs[:, rest].logsumexp(1, keepdim=True)
-    own = outputs[:, list(group)]
-    return own - none if len(group) == 1 else torch.cat([none, own], 1)
-
-
 class Merged(nn.Module):
     """The whole network with the outputs of a wide member (see head.wide_member_of) for the classes `group`. Final."""
 
@@ -38,12 +21,17 @@ class Merged(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, 1 + classes); of a group of all classes (N, classes)."""
-        outputs = self.whole(images).float()
-        if covers(self.group, outputs.shape[1]):
-            return outputs
-        rest = others(self.group, outputs.shape[1])
-        none = outputs[:, rest].logsumexp(1, keepdim=True)
-        return torch.cat([none, outputs[:, [*self.group, *rest]]], 1)
+        return widened(self.whole(images).float(), self.group)
+
+
+def widened(outputs: Tensor, group: Sequence[int]) -> Tensor:
+    """Outputs (N, classes) of the whole network as a wide member has them: (N, 1 + classes), "none of mine", the
+    group's classes, the others. A group of all classes has the outputs as they are."""
+    if covers(group, outputs.shape[1]):
+        return outputs
+    rest = others(group, outputs.shape[1])
+    none = outputs[:, rest].logsumexp(1, keepdim=True)
+    return torch.cat([none, outputs[:, [*group, *rest]]], 1)
 
 
 def views(group: Sequence[int], num_classes: int) -> tuple[tuple[int, ...], ...]:

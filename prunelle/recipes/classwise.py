@@ -26,6 +26,7 @@ SimilarityWord = Literal["features", "candidates"]
 SplitWord = Literal["val", "test-half"]
 NumGroups = Annotated[int, Field(strict=True, ge=2, le=10_000)]
 ClassNumber = Annotated[int, Field(strict=True, ge=0, lt=1_000_000)]
+NumViews = Annotated[int, Field(strict=True, ge=0, le=64)]
 TargetMacs = Annotated[Number, Field(gt=0, le=1)]
 RETRAINING = Training(
     epochs=10,
@@ -49,10 +50,11 @@ class ClasswiseRecipe(Frozen):
     similarity: of class features, or of pruning candidates. target_macs: share of the whole network's multiply-adds
     that a member may have; None with both thresholds. score: of channels, on the member's own task, or of activity, by
     which a target chooses the thresholds. training: of a member, None for cutting alone; its distill is the share of
-    the loss that imitates the whole network. adapt: train a network without batch norm by Adam at 0.001 instead.
-    as_one: also one network for all classes, cut to the same target and trained for as many epochs, as the control.
-    choose_on: test-half where the network was trained on val too. train_images: the first of the training split only.
-    look_images: that classes are looked at by. runtimes: that one image is timed in.
+    the loss that imitates the whole network. views: of each training image that the whole network is asked about
+    beforehand, once for all members; 0 asks it at each update. adapt: train a network without batch norm by Adam at
+    0.001 instead. as_one: also one network for all classes, cut to the same target and trained for as many epochs, as
+    the control. choose_on: test-half where the network was trained on val too. train_images: the first of the training
+    split only. look_images: that classes are looked at by. runtimes: that one image is timed in.
     """
 
     kind: Literal["classwise"] = "classwise"
@@ -77,6 +79,7 @@ class ClasswiseRecipe(Frozen):
     multiple: Count = 1
     repair: tuple[RepairWord, ...] = ("lsq",)
     training: Training | None = RETRAINING
+    views: NumViews = 4
     adapt: Flag = False
     as_one: Flag = False
     choose_on: SplitWord = "val"

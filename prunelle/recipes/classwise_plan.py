@@ -8,21 +8,22 @@ from time import monotonic
 from typing import Any
 
 import torch
+from torch import nn
 
+from prunelle.classwise.answers import views_held
 from prunelle.classwise.head import wide_member_of
-from prunelle.classwise.look import look_at
-from prunelle.classwise.member import head_batches
+from prunelle.classwise.look import Look, look_at
+from prunelle.classwise.member import Making, head_batches
 from prunelle.classwise.member_task import member_task
-from prunelle.classwise.teacher import Merged, views
+from prunelle.data.task import Task
+from prunelle.measure.accuracy import EVAL_BATCH
 from prunelle.measure.params import count_params
 from prunelle.recipes.classwise import ClasswiseRecipe
-from prunelle.recipes.classwise_words import trials_of
+from prunelle.recipes.classwise_words import making_of, trials_of
 from prunelle.recipes.classwising import Asked, Watch, task_for
 from prunelle.recipes.measure import open_with_data
-from prunelle.recipes.words import train_settings
 from prunelle.seeds import derive
 from prunelle.train.losses import objective
-from prunelle.train.settings import Teacher
 from prunelle.train.step import Update, init_state, update_
 
 UPDATES = 3
@@ -57,32 +58,48 @@ def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[
     jobs = list(dict.fromkeys(job for trial in trials for job in trial.jobs))
     epochs = recipe.training.epochs if recipe.training else 0
     watch("timing an update", 0.5)
-    seconds = epoch_seconds(recipe, task, opened.model, look, jobs[0].group) if epochs else 0.0
+    making = making_of(recipe, opened.model, asked.checkpoint_seconds)
+    beforehand = asked_beforehand(making, task)
+    seconds = epoch_seconds(making, task, opened.model, look, jobs[0].group, not beforehand) if epochs else 0.0
     own = len(member_task(task, jobs[0].group).train)
     total = sum(seconds * len(member_task(task, job.group).train) / own for job in jobs) * epochs
     return {
         "groups": [[task.class_names[number] for number in group] for group in trials[0].groups],
         "num_trainings": len(jobs) + recipe.as_one,
         "member_epochs": len(jobs) * epochs,
-        "minutes": total / 60 / min(asked.workers, len(jobs)),
+        "minutes": (total / min(asked.workers, len(jobs)) + asking_seconds(opened.model, task, beforehand)) / 60,
         "workers": asked.workers,
         "disk_bytes": 4 * count_params(opened.model).params * 2 * len(jobs),
     }
 
 
-def epoch_seconds(recipe: ClasswiseRecipe, task: Any, whole: Any, look: Any, group: tuple[int, ...]) -> float:
-    """Of one uncut member, its teacher's part and a look at val among it, with one thread."""
-    assert recipe.training is not None
+def asked_beforehand(making: Making, task: Task) -> int:
+    """How many images the whole network is asked about before members train; 0 where it is asked at each update."""
+    return len(task.train) * views_held(task.train, making.num_views)
+
+
+@torch.no_grad()
+def asking_seconds(whole: nn.Module, task: Task, num_images: int) -> float:
+    """Of `whole` for so many images, in this process."""
+    images, _ = next(iter(task.val.epoch(EVAL_BATCH)))
+    times = []
+    for _ in range(UPDATES if num_images else 0):
+        begun = monotonic()
+        whole.eval()(images)
+        times.append(monotonic() - begun)
+    return min(times) * num_images / len(images) if times else 0.0
+
+
+def epoch_seconds(
+    making: Making, task: Task, whole: nn.Module, look: Look, group: tuple[int, ...], taught: bool
+) -> float:
+    """Of one uncut member, a look at val among it, with one thread. taught: its teacher's part too."""
+    assert making.training is not None
     own = member_task(task, group)
     member = wide_member_of(whole, look.head, group, head_batches(task, 0)[:1]).train()
-    settings = train_settings(recipe.training, 20.0)
-    if recipe.training.distill:
-        settings = replace(
-            settings,
-            teacher=Teacher(
-                Merged(copy.deepcopy(whole), group), 4.0, recipe.training.distill, views(group, task.num_classes)
-            ),
-        )
+    settings = making.training
+    if taught:
+        settings = making.settings(copy.deepcopy(whole), group, task.num_classes)
     batch = next(iter(own.train.epoch(settings.batch_size)))
     rule = Update(objective(own, settings, torch.device("cpu")), settings.optimizer, settings.precision)
     state = init_state(member, settings.optimizer)

@@ -51,6 +51,7 @@ def making_of(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds: f
         training=None if training is None else settings_for(recipe, network, checkpoint_seconds),
         distill=0.0 if training is None else training.distill,
         temperature=4.0 if training is None else training.temperature,
+        views=recipe.views,
         repairs=tuple(REPAIRS[word] for word in recipe.repair),
     )
 

@@ -59,18 +59,37 @@ class Distillation:
     def __call__(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = self.teacher(inputs)
-        if self.views:
-            apart = [self.distance(outputs[:, view], wanted[:, view]) for view in self.views]
-            distance = torch.stack(apart).mean()
-        else:
-            distance = self.distance(outputs, wanted)
+        distance = far(outputs, wanted, self.temperature, self.views)
         return self.weight * distance + (1 - self.weight) * self.base(inputs, outputs, targets)
 
-    def distance(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """T^2 * KL, a scalar. outputs, wanted: (N, outputs)."""
-        soft = log_softmax(both_sides(wanted) / self.temperature, dim=1)
-        given = log_softmax(both_sides(outputs) / self.temperature, dim=1)
-        return kl_div(given, soft, reduction="batchmean", log_target=True) * self.temperature**2
+
+@dataclass(frozen=True)
+class ToldDistillation:
+    """`Distillation` by a teacher that was asked beforehand: targets (N, 1 + outputs) hold the label, then its
+    outputs."""
+
+    base: Objective
+    temperature: float = 4.0
+    weight: float = 0.9
+    views: tuple[tuple[int, ...], ...] = ()
+
+    def __call__(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+        distance = far(outputs, targets[:, 1:], self.temperature, self.views)
+        return self.weight * distance + (1 - self.weight) * self.base(inputs, outputs, targets[:, 0].long())
+
+
+def far(outputs: Tensor, wanted: Tensor, temperature: float, views: tuple[tuple[int, ...], ...]) -> Tensor:
+    """T^2 * KL, a scalar, the mean over views. outputs, wanted: (N, outputs)."""
+    if not views:
+        return distance(outputs, wanted, temperature)
+    return torch.stack([distance(outputs[:, view], wanted[:, view], temperature) for view in views]).mean()
+
+
+def distance(outputs: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    """T^2 * KL, a scalar. outputs, wanted: (N, outputs)."""
+    soft = log_softmax(both_sides(wanted) / temperature, dim=1)
+    given = log_softmax(both_sides(outputs) / temperature, dim=1)
+    return kl_div(given, soft, reduction="batchmean", log_target=True) * temperature**2
 
 
 def both_sides(outputs: Tensor) -> Tensor:
@@ -91,6 +110,8 @@ def objective(task: Task, settings: TrainSettings, device: torch.device) -> Obje
     base: Objective = SmoothedLabels(settings.label_smoothing) if settings.label_smoothing else Plain(task.loss)
     if settings.teacher is None:
         return base
-    teacher = copy.deepcopy(settings.teacher.model).to(device).eval()
     told = settings.teacher
+    if told.model is None:
+        return ToldDistillation(base, told.temperature, told.weight, told.views)
+    teacher = copy.deepcopy(told.model).to(device).eval()
     return Distillation(base, teacher, told.temperature, told.weight, told.views)

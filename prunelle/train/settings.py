@@ -25,10 +25,11 @@ class EarlyStop:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network to imitate; see losses.Distillation. views: numbers of the outputs that are compared with each other, a
-    tuple for each comparison; none compares all."""
+    """A network to imitate; see losses.Distillation. model: None where the targets bring its outputs, see
+    losses.ToldDistillation. views: numbers of the outputs that are compared with each other, a tuple for each
+    comparison; none compares all."""
 
-    model: nn.Module
+    model: nn.Module | None
     temperature: float = 4.0
     weight: float = 0.9
     views: tuple[tuple[int, ...], ...] = ()

@@ -5,8 +5,7 @@ import torch
 from tiny import mlp, same_bits, state_of
 from torch import nn
 
-from prunelle.classwise.teacher import Merged, merged
-from prunelle.models.members import own_classes
+from prunelle.classwise.teacher import Merged, widened
 from prunelle.train.losses import Distillation, Plain, both_sides
 
 
@@ -14,31 +13,31 @@ def logits(seed: int = 0) -> torch.Tensor:
     return 5 * torch.randn(7, 6, generator=torch.Generator().manual_seed(seed)).double()
 
 
-@pytest.mark.parametrize("group", [(0, 3), (5, 1, 2), (0, 1, 2, 3, 4)])
-def test_softmax_of_the_merged_is_the_summed_softmax(group):
+@pytest.mark.parametrize("group", [(0, 3), (5, 1, 2), (0, 1, 2, 3, 4), (4,)])
+def test_none_of_mine_has_the_sum_of_the_others(group):
     outputs = logits()
-    whole, found = outputs.softmax(1), merged(outputs, group).softmax(1)
     rest = [c for c in range(6) if c not in group]
-    assert found.shape == (7, len(group) + 1)
-    assert torch.allclose(found[:, 0], whole[:, rest].sum(1), atol=1e-12)
-    assert torch.allclose(found[:, 1:], whole[:, list(group)], atol=1e-12)
-    assert torch.allclose(own_classes(merged(outputs, group)).exp(), whole[:, list(group)], atol=1e-12)
+    found = widened(outputs, group)
+    own = found[:, : len(group) + 1]
+    whole = outputs.softmax(1)
+    assert torch.allclose(own.softmax(1)[:, 0], whole[:, rest].sum(1), atol=1e-12)
+    assert torch.allclose(own.softmax(1)[:, 1:], whole[:, list(group)], atol=1e-12)
+    assert torch.equal(found[:, 1:], outputs[:, [*group, *rest]])
 
 
-def test_of_a_single_class_its_log_odds():
-    outputs = logits()
-    assert torch.allclose(merged(outputs, (4,)).sigmoid()[:, 0], outputs.softmax(1)[:, 4], atol=1e-12)
-    # .5 against .25 + .25: even odds.
-    assert merged(torch.tensor([[0.5, 0.25, 0.25]]).log(), (0,)).item() == pytest.approx(0.0, abs=1e-6)
+def test_what_a_single_class_is_told_by_hand():
+    """.5 against .25 + .25: even odds."""
+    found = widened(torch.tensor([[0.5, 0.25, 0.25]]).log(), (0,))
+    assert (found[:, 1] - found[:, 0]).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_of_all_classes_the_outputs_themselves():
     outputs = logits()
-    assert merged(outputs, tuple(range(6))) is outputs
+    assert widened(outputs, tuple(range(6))) is outputs
 
 
 def test_large_outputs_do_not_overflow():
-    assert torch.isfinite(merged(torch.tensor([[500.0, 400.0, -500.0]]), (0,))).all()
+    assert torch.isfinite(widened(torch.tensor([[500.0, 400.0, -500.0]]), (0,))).all()
 
 
 def test_the_module_merges_what_the_network_says_and_shares_its_weights():
@@ -49,7 +48,6 @@ def test_the_module_merges_what_the_network_says_and_shares_its_weights():
     outputs = whole(images)
     none = outputs[:, :2].logsumexp(1, keepdim=True)
     assert torch.equal(found(images), torch.cat([none, outputs[:, [2, 0, 1]]], 1)) and found.group == (2,)
-    assert torch.allclose(found(images)[:, 1:2] - found(images)[:, :1], merged(outputs, (2,)))
     assert torch.equal(Merged(whole, [0, 1, 2])(images), outputs)
     assert found.whole is whole and same_bits(state_of(whole), before)
 
