@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from prunelle.classwise.activity import Activity, activity, ranks
 from prunelle.data.task import Task
-from prunelle.errors import ModelError, SettingError
+from prunelle.errors import MeasurementError, ModelError, SettingError
 from prunelle.graph import costs
 from prunelle.graph.cuts import Cut
 from prunelle.graph.sets import Set, Tied
@@ -27,22 +28,27 @@ from prunelle.prune.channel_select import (
 )
 from prunelle.prune.channel_shares import by_cost
 from prunelle.prune.channels import ChannelPlan, plan
+from prunelle.prune.latency_target import Clock, Target, plan_latency
 from prunelle.prune.unit_scores import RowScore, Scorer
+from prunelle.ship.runtimes import load_runtime
 
 EXAMPLES = 2
 """Images that a member is traced with: the single output of one image proves nothing."""
+MULTIPLES = (1, 4, 8, 16)
+"""Of widths, tried for a latency target unless one is asked for."""
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """How far a member is cut: to `target_macs` of the whole network's multiply-adds, or by two thresholds.
+    """How far a member is cut: to `target_macs` of the whole network's multiply-adds, until one image takes as long as
+    `latency` allows, or by two thresholds; one of the three.
 
     score: of rows of weights, on the member's own task; see prune.channel_scores. None: of activity, so that the
-    target chooses the two thresholds. scope: how amounts are spread. apoz, mean: or a channel goes whose average
+    target chooses the two thresholds. scope: how amounts are spread. apoz, mean: a channel goes whose average
     percentage of zeros (a fraction) is above the one and whose mean activation, over its layer's, is below the other.
-    zero: activations at or below it count as zeros. floor: channels
-    that every layer keeps. multiple: kept widths are rounded up to one. keep_residual: leave whole what residual
-    sums carry, unless the target is out of reach so. Raises SettingError.
+    zero: activations at or below it count as zeros. floor: channels that every layer keeps. multiple: kept widths are
+    rounded up to one. keep_residual: leave whole what residual sums carry, unless the target is out of reach so.
+    latency: measured here, against the whole network's time in `runtime`, one thread each. Raises SettingError.
     """
 
     target_macs: float | None = 0.5
@@ -54,14 +60,18 @@ class Cutting:
     floor: int = 4
     multiple: int = 1
     keep_residual: bool = True
+    latency: Target | None = None
+    runtime: str = "eager"
 
     def __post_init__(self) -> None:
-        by_thresholds = self.apoz is not None and self.mean is not None
-        if (self.target_macs is None) == (not by_thresholds) or (self.apoz is None) != (self.mean is None):
+        targets = (self.target_macs, self.latency, self.apoz)
+        if sum(one is not None for one in targets) != 1 or (self.apoz is None) != (self.mean is None):
             raise SettingError(
-                f"classwise: target_macs is {self.target_macs}, apoz {self.apoz}, mean {self.mean}; give target_macs "
-                "alone, or both thresholds."
+                f"classwise: target_macs is {self.target_macs}, latency {self.latency}, apoz {self.apoz}, mean "
+                f"{self.mean}; give target_macs alone, latency alone, or both thresholds."
             )
+        if self.latency is not None and self.score is None:
+            raise SettingError("classwise: a latency target needs a score of weights; give one, or target_macs.")
         if self.target_macs is not None and not 0 < self.target_macs <= 1:
             raise SettingError(f"--target-macs {self.target_macs}: must be above 0 and at most 1.")
 
@@ -99,9 +109,12 @@ def plan_member(
     """What a member gives up.
 
     member: as `head.wide_member_of` or `member_of` makes it. task: the member's, which scores look at.
-    Raises ModelError where so much cannot go, or nothing.
+    Raises ModelError where so much cannot go, or nothing, MeasurementError where no cut meets a latency target.
     """
     example = next(iter(task.val.epoch(EXAMPLES)))[0].cpu()
+    if cutting.latency is not None:
+        made = timed(member, example[:1], task, evidence, cutting, seed)
+        return MemberPlan(made, activity(made.tied, evidence.activations, group))
     scorer = None if cutting.score is None else Scorer(member, cutting.score, seed, task)
     seen: dict[int, Activity] = {}
 
@@ -120,14 +133,39 @@ def plan_member(
     return MemberPlan(made, seen[id(made.tied)])
 
 
+def timed(member: nn.Module, image: Tensor, task: Task, evidence: Evidence, cutting: Cutting, seed: int) -> ChannelPlan:
+    """What goes until one image takes as long as it may. Raises as `plan_member`."""
+    assert cutting.latency is not None and cutting.score is not None
+    skip = evidence.carried if cutting.keep_residual else ()
+    search = partial(
+        plan_latency,
+        member,
+        cutting.latency,
+        Clock(load_runtime(cutting.runtime), image),
+        multiples=MULTIPLES if cutting.multiple == 1 else (cutting.multiple,),
+        score=cutting.score,
+        scope=cutting.scope,
+        floor=cutting.floor,
+        seed=seed,
+        task=task,
+    )
+    try:
+        return search(skip=skip).plan
+    except (MeasurementError, ModelError):
+        if not skip:
+            raise
+        return search().plan
+
+
 def chosen(tied: Tied, found: Activity, order: UnitScores, cutting: Cutting, whole_macs: float) -> Removed:
     """(labels,) True by unit that goes. order: scores by unit, higher = keep. whole_macs: for as many images as `tied`
     was traced with. Raises ModelError."""
-    if cutting.target_macs is None:
-        assert cutting.apoz is not None and cutting.mean is not None
+    if cutting.apoz is not None and cutting.mean is not None:
         with np.errstate(invalid="ignore"):
             idle = (found.apoz > cutting.apoz) & (found.mean < cutting.mean)
         return finished(tied, order, candidates(tied, idle), cutting.limits)
+
+    assert cutting.target_macs is not None
 
     def share(removed: Removed) -> float:
         return costs.macs(tied, removed) / whole_macs
@@ -163,7 +201,7 @@ def to_json(made: MemberPlan, class_names: Sequence[str], cutting: Cutting, fing
         "score": "activity" if cutting.score is None else cutting.score.__name__,
         "zero": cutting.zero,
         "floor": cutting.floor,
-        "thresholds": told if cutting.target_macs is None else None,
+        "thresholds": told if cutting.apoz is not None else None,
         "sets": [set_line(one, plan.removed, made.activity) for one in plan.tied.sets],
         "tensors": [
             {"tensor": cut.tensor, "axis": cut.axis, "groups": cut.groups, "removed": gone(cut, size)}

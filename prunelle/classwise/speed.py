@@ -14,6 +14,7 @@ from prunelle.classwise.running import SideBySide
 from prunelle.errors import WorkError
 from prunelle.measure.latency import Timing, time_interleaved
 from prunelle.models.members import Members
+from prunelle.ship.images import over
 from prunelle.ship.runtimes import load_runtime
 
 BY_PROCESS = {"eager", "compile"}
@@ -25,13 +26,14 @@ SINGLE = {"native", "native16"}
 @dataclass(frozen=True)
 class Contest:
     """whole: the network that was split. members: its members. one: a network for all classes of a member's size, or
-    None. images: (n, C, H, W), of which the first is timed and all are what 16 bits are fitted to. cores: threads of
-    the whole networks, and processes of the members."""
+    None. images: (n, C, H, W), what 16 bits are fitted to. timed: (1, C, H, W) each, in turns. cores: threads of the
+    whole networks, and processes of the members."""
 
     whole: nn.Module = field(repr=False)
     members: Members = field(repr=False)
     one: nn.Module | None = field(repr=False)
     images: Tensor = field(repr=False)
+    timed: tuple[Tensor, ...] = field(repr=False)
     cores: int = 1
 
 
@@ -49,29 +51,33 @@ def race(contest: Contest, runtime: str, seconds: float = 5.0, samples: int = 10
     ]
 
 
+def alone(contest: Contest, runtime: str, seconds: float = 1.0, samples: int = 200) -> list[float]:
+    """Milliseconds (median) of each member by itself, with one thread, in turns. Raises WorkError."""
+    load = load_runtime(runtime)
+    runs = [over(load(member, contest.images, 1), contest.timed) for member in contest.members.members]
+    timings = time_interleaved(runs, threads=1, min_seconds=seconds, min_samples=samples)
+    return [timing.median_ms for timing in timings]
+
+
 def calls(contest: Contest, runtime: str, stack: ExitStack) -> Mapping[str, Callable[[], object]]:
     """What is timed, by name. Raises WorkError."""
     threads = 1 if runtime in SINGLE else contest.cores
-    image = contest.images[:1]
     load = load_runtime(runtime)
     whole = threaded(load(contest.whole, contest.images, threads), runtime, threads)
-    found: dict[str, Callable[[], object]] = {f"whole, {told(threads)}": lambda: whole(image)}
-    single = load(contest.whole, contest.images, 1) if threads > 1 else None
-    if single is not None:
-        found["whole, 1 thread"] = lambda: single(image)
-    aside = stack.enter_context(SideBySide(contest.members, runtime, contest.images, contest.cores))
-    found["members side by side"] = lambda: aside(image)
-    alone = stack.enter_context(SideBySide(contest.members, runtime, contest.images, 1))
-    found["members one after another"] = lambda: alone(image)
+    ways: dict[str, Callable[[Tensor], Tensor]] = {f"whole, {told(threads)}": whole}
+    if threads > 1:
+        ways["whole, 1 thread"] = load(contest.whole, contest.images, 1)
+    for what, workers in (("members side by side", contest.cores), ("members one after another", 1)):
+        ways[what] = stack.enter_context(SideBySide(contest.members, runtime, contest.images, workers))
     if contest.one is not None:
-        one = threaded(load(contest.one, contest.images, threads), runtime, threads)
-        found[f"cut as one network, {told(threads)}"] = lambda: one(image)
-    for what, call in found.items():
+        one = load(contest.one, contest.images, threads)
+        ways[f"cut as one network, {told(threads)}"] = threaded(one, runtime, threads)
+    for what, run in ways.items():
         try:
-            call()
+            run(contest.timed[0])
         except RuntimeError as error:
             raise WorkError(f"{runtime}: {what} does not run ({str(error).splitlines()[0]}).") from None
-    return found
+    return {what: over(run, contest.timed) for what, run in ways.items()}
 
 
 def threaded(run: Callable[[Tensor], Tensor], runtime: str, threads: int) -> Callable[[Tensor], Tensor]:

@@ -27,7 +27,15 @@ Similarity = Annotated[
     str, typer.Option("--similarity", help="What makes classes alike: features, or candidates for pruning.")
 ]
 TargetMacs = Annotated[
-    float, typer.Option("--target-macs", help="Multiply-adds of a member, as a share of the whole network's.")
+    float | None,
+    typer.Option("--target-macs", help="Multiply-adds of a member, as a share of the whole network's; else 0.5."),
+]
+TargetLatency = Annotated[
+    float | None,
+    typer.Option("--target-latency", help="Or its time for one image in the first runtime, as a share of the whole's."),
+]
+TargetMs = Annotated[
+    float | None, typer.Option("--target-ms", help="Or its milliseconds for one image in the first runtime.")
 ]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Of a member's training, at most; 0 only cuts.")]
 Patience = Annotated[
@@ -56,7 +64,9 @@ def classwise(
     groups: GroupsWord = "2",
     grouping: GroupingOption = "kmeans",
     similarity: Similarity = "features",
-    target_macs: TargetMacs = 0.5,
+    target_macs: TargetMacs = None,
+    target_latency: TargetLatency = None,
+    target_ms: TargetMs = None,
     score: Score = "taylor",
     multiple: Multiple = 1,
     epochs: Epochs = RETRAINING.epochs,
@@ -95,7 +105,9 @@ def classwise(
         "groupings": ("given",) if given else (word(grouping, GROUPINGS, "--grouping"),),
         "seeds": (seed,),
         "similarity": word(similarity, ("features", "candidates"), "--similarity"),
-        "target_macs": target_macs,
+        "target_macs": 0.5 if target_macs is target_latency is target_ms is None else target_macs,
+        "target_latency": target_latency,
+        "target_ms": target_ms,
         "training": training if epochs else None,
         "adapt": lr is None,
         "score": word(score, SCORES, "--score"),

@@ -48,7 +48,8 @@ class ClasswiseRecipe(Frozen):
     model: a spec, with weights or trained by `dense`, or a saved folder. groups: how many, or the classes of each for
     grouping "given". groupings: tried one after another with each seed; what reaches most on val is kept in OUT.
     similarity: of class features, or of pruning candidates. target_macs: share of the whole network's multiply-adds
-    that a member may have; None with both thresholds. score: of channels, on the member's own task, or of activity, by
+    that a member may have; None with target_latency, its share of the time of one image in the first of `runtimes`, or
+    with target_ms, or with both thresholds. score: of channels, on the member's own task, or of activity, by
     which a target chooses the thresholds. training: of a member, None for cutting alone; its distill is the share of
     the loss that imitates the whole network. views: of each training image that the whole network is asked about
     beforehand, once for all members; 0 asks it at each update. adapt: train a network without batch norm by Adam at
@@ -69,6 +70,8 @@ class ClasswiseRecipe(Frozen):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1_000)] = (0,)
     similarity: SimilarityWord = "features"
     target_macs: TargetMacs | None = 0.5
+    target_latency: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    target_ms: Annotated[Number, Field(gt=0, le=1_000_000)] | None = None
     score: ChannelScoreWord | Literal["activity"] = "taylor"
     scope: ChannelScopeWord = "cost"
     keep_residual: Flag = True
@@ -96,10 +99,14 @@ class ClasswiseRecipe(Frozen):
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} is {values}; name each once")
         thresholds = self.apoz is not None and self.mean is not None
-        if (self.apoz is None) != (self.mean is None) or (self.target_macs is None) != thresholds:
+        targets = (self.target_macs, self.target_latency, self.target_ms, self.apoz)
+        if (self.apoz is None) != (self.mean is None) or sum(one is not None for one in targets) != 1:
             raise ValueError(
-                f"target_macs is {self.target_macs}, apoz {self.apoz} and mean {self.mean}; give it or both others"
+                f"target_macs is {self.target_macs}, target_latency {self.target_latency}, target_ms {self.target_ms}, "
+                f"apoz {self.apoz} and mean {self.mean}; give one target, or both thresholds"
             )
+        if self.score == "activity" and (self.target_latency is not None or self.target_ms is not None):
+            raise ValueError("score is activity, which a target of time cannot follow; take taylor, or target_macs")
         if thresholds and self.score != "activity":
             raise ValueError(f"score is {self.score} and thresholds are of activity; set score to activity")
         if self.training is not None and self.training.label_smoothing:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prunelle.classwise.speed import Contest, race
+from prunelle.classwise.speed import Contest, alone, race
 from prunelle.classwise.split import Found, run_for
 from prunelle.classwise.table import layer_rows
 from prunelle.data.task import Task
@@ -17,7 +17,7 @@ from prunelle.measure.card import count
 from prunelle.measure.intervals import interval
 from prunelle.models.save import load, size_bytes
 from prunelle.recipes.classwising import Asked, Split
-from prunelle.ship.images import calibration
+from prunelle.ship.images import calibration, timed_images
 
 
 def measured(split: Split, asked: Asked) -> dict[str, Any]:
@@ -36,7 +36,9 @@ def measured(split: Split, asked: Asked) -> dict[str, Any]:
     }
     names = [[task.class_names[number] for number in group] for group in best.trial.groups]
     members = member_rows(split, names, whole, asked.out)
-    speed = timed(split, asked)
+    speed, latencies = timed(split, asked)
+    for row, latency in zip(members, latencies, strict=True):
+        row |= latency
     return {
         "whole": whole,
         "combined": combined_row(best, members, asked.out),
@@ -73,7 +75,6 @@ def member_rows(split: Split, names: Sequence[Sequence[str]], whole: dict[str, A
                 "val_top1": one.val_top1,
                 "test_top1": one.test_top1,
                 "temperature": one.temperature,
-                "latency_ms": None,
             }
         )
     return rows
@@ -112,20 +113,25 @@ def one_row(split: Split) -> dict[str, Any]:
     }
 
 
-def timed(split: Split, asked: Asked) -> list[dict[str, Any]]:
-    """One image in every runtime asked for; one that a network cannot run in is left out, with a note."""
+def timed(split: Split, asked: Asked) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """One image in every runtime asked for; one that a network cannot run in is left out, with a note. And
+    {latency_ms, latency_runtime} of each member by itself, in the first of them that runs; None elsewhere."""
+    latencies: list[dict[str, Any]] = [{"latency_ms": None, "latency_runtime": None} for _ in split.joined.members]
     if asked.device != "cpu":
-        return []
+        return [], latencies
     one = None if split.one is None else load(split.one.members[0].folder, trust=True)
-    contest = Contest(split.whole, split.joined, one, calibration(split.task, 0), num_cores())
+    images = calibration(split.task, 0), timed_images(split.task, split.task.input_shape, 1, 0)
+    contest = Contest(split.whole, split.joined, one, *images, num_cores())
     rows: list[dict[str, Any]] = []
     for runtime in split.recipe.runtimes:
         try:
             rows += race(contest, runtime)
+            if latencies[0]["latency_ms"] is None:
+                latencies = [{"latency_ms": ms, "latency_runtime": runtime} for ms in alone(contest, runtime)]
         except (MeasurementError, WorkError) as error:
             rows.append({"runtime": runtime, "what": f"not measured: {error}", "ms": None, "p95_ms": None}
                         | dict.fromkeys(("ratio", "ratio_low", "ratio_high")))  # fmt: skip
-    return rows
+    return rows, latencies
 
 
 def trial_rows(split: Split) -> list[dict[str, Any]]:

@@ -21,14 +21,14 @@ COLUMNS = (
 """Of rows.csv and rows.json."""
 MEMBER_COLUMNS = (
     *("member", "classes", "macs", "macs_share", "params", "params_share", "size_bytes", "epochs", "epochs_saved"),
-    *("val_top1", "test_top1", "temperature", "latency_ms"),
+    *("val_top1", "test_top1", "temperature", "latency_ms", "latency_runtime"),
 )
 TRIAL_COLUMNS = ("grouping", "seed", "groups", "val_top1", "top1", "macs", "params", "epochs", "epochs_saved")
 SIMILARITY = {
     "features": "cosine of class features, their mean taken off",
     "candidates": "overlap of the channels that each class would give up",
 }
-HEADERS = ("member", "classes", "MACs", "share", "params", "epochs", "own against others, test")
+HEADERS = ("member", "classes", "MACs", "share", "params", "ms alone", "epochs", "own against others, test")
 
 
 def tell(split: Split, asked: Asked, watch: Watch) -> dict[str, Any]:
@@ -96,13 +96,20 @@ def page_of(split: Split, found: dict[str, Any], asked: Asked, files: list[dict[
 def sentence(recipe: ClasswiseRecipe) -> str:
     """What was done."""
     num = recipe.groups if isinstance(recipe.groups, int) else len(recipe.groups)
-    cut = (
-        f"to {recipe.target_macs:g}x of the multiply-adds each"
-        if recipe.target_macs is not None
-        else f"where APoZ is above {recipe.apoz:g} and the mean below {recipe.mean:g}"
-    )
+    cut = aim(recipe)
     training = "not trained" if recipe.training is None else f"at most {recipe.training.epochs} epochs"
     return f"{recipe.model} on {recipe.data}: {num} members, cut {cut}, {training}."
+
+
+def aim(recipe: ClasswiseRecipe) -> str:
+    """How far members are cut."""
+    if recipe.target_macs is not None:
+        return f"to {recipe.target_macs:g}x of the multiply-adds each"
+    if recipe.target_latency is not None:
+        return f"to {recipe.target_latency:g}x of its time in {recipe.runtimes[0]} each"
+    if recipe.target_ms is not None:
+        return f"to {recipe.target_ms:g} ms an image in {recipe.runtimes[0]} each"
+    return f"where APoZ is above {recipe.apoz:g} and the mean below {recipe.mean:g}"
 
 
 def notes(recipe: ClasswiseRecipe, found: dict[str, Any]) -> list[str]:
@@ -130,6 +137,7 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
             f"{row['macs']:,}",
             f"{row['macs_share']:.3f}x",
             f"{row['params']:,}",
+            "not timed" if row["latency_ms"] is None else f"{row['latency_ms']:.3f}",
             f"{row['epochs']} of {row['epochs'] + row['epochs_saved']}",
             f"{100 * row['test_top1']:.2f} %",
         )

@@ -17,6 +17,7 @@ from prunelle.classwise.look import Look
 from prunelle.classwise.member import Making
 from prunelle.classwise.split import Trial
 from prunelle.models.members import Groups, checked
+from prunelle.prune.latency_target import Target
 from prunelle.recipes.classwise import ClasswiseRecipe
 from prunelle.recipes.words import CHANNEL_SCOPES, CHANNEL_SCORES, REPAIRS, train_settings
 from prunelle.seeds import derive
@@ -39,6 +40,8 @@ def making_of(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds: f
     return Making(
         cutting=Cutting(
             target_macs=recipe.target_macs,
+            latency=latency_of(recipe),
+            runtime=recipe.runtimes[0] if latency_of(recipe) is not None else "eager",
             score=None if recipe.score == "activity" else CHANNEL_SCORES[recipe.score],
             scope=CHANNEL_SCOPES[recipe.scope],
             keep_residual=recipe.keep_residual,
@@ -54,6 +57,13 @@ def making_of(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds: f
         views=recipe.views,
         repairs=tuple(REPAIRS[word] for word in recipe.repair),
     )
+
+
+def latency_of(recipe: ClasswiseRecipe) -> Target | None:
+    """How long a member may take, where that is what was asked for."""
+    if recipe.target_latency is None and recipe.target_ms is None:
+        return None
+    return Target(ratio=recipe.target_latency, ms=recipe.target_ms)
 
 
 def similarities(look: Look) -> dict[str, Similarity]:

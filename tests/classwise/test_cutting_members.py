@@ -8,14 +8,21 @@ import pytest
 import torch
 from torch import nn
 
-from prunelle.classwise.cutting import Cutting, candidates, gone, to_json
+from prunelle.classwise import cutting
+from prunelle.classwise.cutting import Cutting, Evidence, candidates, gone, plan_member, to_json
+from prunelle.classwise.head import member_of
 from prunelle.classwise.look import Look, look_at
+from prunelle.classwise.member import head_batches
+from prunelle.classwise.member_task import member_task
 from prunelle.data.task import Task
 from prunelle.errors import ModelError, SettingError
 from prunelle.graph.cuts import Cut
 from prunelle.measure.card import count
+from prunelle.measure.latency import Timing
+from prunelle.prune import latency_target
 from prunelle.prune.channel_scores import l2_norm, taylor
 from prunelle.prune.channel_select import over_all_sets, per_set
+from prunelle.prune.latency_target import Target
 
 from .small_members import CLASSES, FAMILIES, family, planned, task_of
 
@@ -202,10 +209,12 @@ def test_what_candidates_say_of_a_set_by_hand(small):
 @pytest.mark.parametrize(
     "changed, text",
     [
-        ({"target_macs": None}, "give target_macs alone, or both thresholds"),
-        ({"apoz": 0.5}, "give target_macs alone, or both thresholds"),
-        ({"apoz": 0.5, "mean": 0.5}, "give target_macs alone, or both thresholds"),
-        ({"target_macs": None, "apoz": 0.5}, "give target_macs alone, or both thresholds"),
+        ({"target_macs": None}, "give target_macs alone, latency alone, or both thresholds"),
+        ({"apoz": 0.5}, "give target_macs alone, latency alone, or both thresholds"),
+        ({"apoz": 0.5, "mean": 0.5}, "give target_macs alone, latency alone, or both thresholds"),
+        ({"target_macs": None, "apoz": 0.5}, "give target_macs alone, latency alone, or both thresholds"),
+        ({"latency": Target(ratio=0.5)}, "give target_macs alone, latency alone, or both thresholds"),
+        ({"target_macs": None, "latency": Target(ms=1.0), "score": None}, "a latency target needs a score of weights"),
         ({"target_macs": 0.0}, "--target-macs 0.0: must be above 0 and at most 1"),
         ({"target_macs": 1.5}, "--target-macs 1.5: must be above 0 and at most 1"),
     ],
@@ -214,6 +223,52 @@ def test_settings_that_say_nothing_or_too_much(changed, text):
     with pytest.raises(SettingError) as caught:
         Cutting(**changed)
     assert text in str(caught.value)
+
+
+class Machine:
+    """A runtime and a timer: a call takes a tenth of the dense network's milliseconds, and the rest by its
+    multiply-adds. Final."""
+
+    def __init__(self, monkeypatch, dense: nn.Module, shape: tuple[int, ...]) -> None:
+        self.shape, self.dense = shape, count("m", dense, shape).macs
+        self.asked: list[str] = []
+        monkeypatch.setattr(cutting, "load_runtime", self.load)
+        monkeypatch.setattr(latency_target, "time_interleaved", self.race)
+
+    def load(self, word):
+        self.asked.append(word)
+        return lambda model, image, threads: lambda images: self.ms(model, image, threads)
+
+    def ms(self, model, image, threads=1):
+        assert len(image) == threads == 1
+        return 1 + 9 * count("m", model, self.shape).macs / self.dense
+
+    def race(self, runs, *, device, threads, min_seconds):
+        times = [run() for run in runs]
+        return tuple(Timing(ms, ms, ms, times[0] / ms, times[0] / ms, times[0] / ms, 30, 1) for ms in times)
+
+
+@pytest.mark.parametrize(("target", "low", "high"), [(Target(ratio=0.5), 0.45, 0.5), (Target(ms=7.0), 0.63, 0.7)])
+def test_a_member_is_cut_until_it_is_as_fast_as_it_must_be(monkeypatch, target, low, high):
+    model, task, look = seen("vgg")
+    member = member_of(model, look.head, (1, 4), head_batches(task, 0))
+    machine = Machine(monkeypatch, member, task.input_shape)
+    told = Cutting(None, latency=target, runtime="native", floor=1)
+    made = plan_member(member, member_task(task, (1, 4)), (1, 4), Evidence(look.activations, look.macs), told)
+    pruned = made.plan.apply(member)
+    assert low <= machine.ms(pruned, torch.ones(1)) / 10 <= high
+    assert machine.asked == ["native"] and len(made.activity.apoz) == len(made.plan.removed)
+    assert to_json(made, ("b", "e"), told, "print")["thresholds"] is None
+
+
+def test_what_residual_sums_carry_goes_too_where_a_time_is_out_of_reach_without(small, monkeypatch):
+    model, task, look = small
+    member = member_of(model, look.head, (1, 4), head_batches(task, 0))
+    Machine(monkeypatch, member, task.input_shape)
+    evidence = Evidence(look.activations, look.macs, tuple(name for name, _ in member.named_modules() if name))
+    told = Cutting(None, latency=Target(ratio=0.5), floor=1)
+    made = plan_member(member, member_task(task, (1, 4)), (1, 4), evidence, told)
+    assert made.plan.removed.any()
 
 
 def test_limits_are_checked_where_they_are_used(small):

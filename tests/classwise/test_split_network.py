@@ -17,7 +17,7 @@ from prunelle.classwise import call, split
 from prunelle.classwise.call import Divided, divide
 from prunelle.classwise.cutting import Cutting
 from prunelle.classwise.member import Making
-from prunelle.classwise.speed import Contest, race, threaded
+from prunelle.classwise.speed import Contest, alone, race, threaded
 from prunelle.classwise.split import together
 from prunelle.classwise.table import layer_rows
 from prunelle.classwise.whole import Whole, cuts_of_members, joined
@@ -234,7 +234,8 @@ def nets() -> Members:
 
 def test_all_ways_are_timed_in_turns() -> None:
     whole = LENET.make().eval()
-    rows = race(Contest(whole, nets(), LENET.make().eval(), torch.rand(4, 1, 12, 12), cores=1), "eager", 0.01, 3)
+    contest = Contest(whole, nets(), LENET.make().eval(), torch.rand(4, 1, 12, 12), tuple(torch.rand(3, 1, 1, 12, 12)))
+    rows = race(contest, "eager", 0.01, 3)
     assert [row["what"] for row in rows] == [
         "whole, 1 thread",
         "members side by side",
@@ -245,13 +246,34 @@ def test_all_ways_are_timed_in_turns() -> None:
     assert rows[0]["ratio"] is None and all(row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in rows[1:])
 
 
+def test_the_images_that_are_timed_take_turns() -> None:
+    seen: list[float] = []
+
+    class Looks(nn.Module):
+        def forward(self, images):
+            seen.append(float(images.mean()))
+            return torch.zeros(1, 6)
+
+    timed = tuple(torch.full((1, 1, 12, 12), float(number)) for number in range(3))
+    contest = Contest(LENET.make().eval(), nets(), Looks(), torch.rand(2, 1, 12, 12), timed)
+    race(contest, "eager", 0.05, 30)
+    assert set(seen) == {0.0, 1.0, 2.0}
+
+
+def test_each_member_is_timed_alone_too() -> None:
+    members = nets()
+    contest = Contest(LENET.make().eval(), members, None, torch.rand(2, 1, 12, 12), (torch.rand(1, 1, 12, 12),))
+    found = alone(contest, "eager", 0.01, 3)
+    assert len(found) == len(members.members) and all(ms > 0 for ms in found)
+
+
 class Refuses(nn.Module):
     def forward(self, images):
         raise RuntimeError("not here\nat all")
 
 
 def test_a_network_that_does_not_run_is_named() -> None:
-    contest = Contest(LENET.make().eval(), nets(), Refuses(), torch.rand(2, 1, 12, 12))
+    contest = Contest(LENET.make().eval(), nets(), Refuses(), torch.rand(2, 1, 12, 12), (torch.rand(1, 1, 12, 12),))
     with pytest.raises(WorkError, match=r"^eager: cut as one network, 1 thread does not run \(not here\)\.$"):
         race(contest, "eager", 0.01, 1)
 

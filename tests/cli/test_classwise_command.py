@@ -41,7 +41,8 @@ def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
         yield Here(shop)
 
     monkeypatch.setattr(classwising, "engine_of", engine)
-    monkeypatch.setattr(classwise_figures, "timed", lambda split, asked: [])
+    untimed = {"latency_ms": None, "latency_runtime": None}
+    monkeypatch.setattr(classwise_figures, "timed", lambda split, asked: ([], [untimed] * len(split.joined.members)))
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +61,10 @@ def split(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     out = tmp_path_factory.mktemp("split") / "out"
     line = f"{LINE.format(whole=whole)} --out {out}"
     heard = io.StringIO()
-    race = classwise_figures.race
+    race, alone = classwise_figures.race, classwise_figures.alone
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(heard):
         patch.setattr(classwise_figures, "race", lambda contest, runtime: race(contest, runtime, 0.01, 1))
+        patch.setattr(classwise_figures, "alone", lambda contest, runtime: alone(contest, runtime, 0.01, 1))
         assert answer([*line.split(), "--json"]) == 0
     return out, line, json.loads(heard.getvalue())
 
@@ -86,6 +88,12 @@ def test_the_contract(split: tuple[Path, str, Any]) -> None:
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     model = load(out)
     assert isinstance(model, Members) and model(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_each_member_tells_how_long_it_takes_by_itself(split: tuple[Path, str, Any]) -> None:
+    out, _, told = split
+    assert all(row["latency_ms"] > 0 and row["latency_runtime"] == "eager" for row in told["members"])
+    assert (out / "members.csv").read_text().splitlines()[1].endswith(",eager")
 
 
 def test_out_is_a_model_for_every_other_verb(split: tuple[Path, str, Any], capsys: Capture) -> None:
@@ -164,6 +172,11 @@ BAD = {
     "--target-macs 0": "--target-macs is 0.0, must be above 0; leave it out for 0.5.",
     "--target-macs 1.5": "--target-macs is 1.5, must be at most 1; leave it out for 0.5.",
     "--target-macs nan": "--target-macs is nan, must be",
+    "--target-latency 1": "--target-latency is 1.0, must be below 1",
+    "--target-ms 0": "--target-ms is 0.0, must be above 0",
+    "--target-macs 0.5 --target-ms 2": "give one target",
+    "--target-latency 0.5 --target-ms 2": "give one target",
+    "--target-ms 2 --score activity": "which a target of time cannot follow",
     "--epochs -1": "--epochs",
     "--multiple 0": "--multiple",
     "--lr 0": "--lr is 0.0, must be above 0",

@@ -56,6 +56,10 @@ def recipe(**changed: Any) -> ClasswiseRecipe:
     return ClasswiseRecipe(**told | changed)
 
 
+def untimed(split: Split, asked: Asked) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    return [], [{"latency_ms": None, "latency_runtime": None} for _ in split.joined.members]
+
+
 def quiet(what: str, share: float) -> None:
     assert what and 0 <= share <= 1
 
@@ -70,7 +74,7 @@ def here() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classwising, "engine_of", engine)
-        patch.setattr(classwise_figures, "timed", lambda split, asked: [])
+        patch.setattr(classwise_figures, "timed", untimed)
         yield
 
 
@@ -148,7 +152,7 @@ def test_tables_and_words_say_what_was_found(done, tmp_path):
     assert len((copied / "rows.csv").read_text().splitlines()) == 17
     assert len(json.loads((copied / "members.json").read_text())) == 4
     shown = table(found)
-    assert len(shown) == 4 and shown[2][1] == "8" and shown[0][5] == "2 of 2"
+    assert len(shown) == 4 and shown[2][1] == "8" and shown[0][5:7] == ("not timed", "2 of 2")
     (first, *_) = summary(found)
     assert first.startswith(f"together {100 * found['combined']['top1']:.2f} % on 400 test images")
 
@@ -363,8 +367,12 @@ def test_groups_that_do_not_fit_the_data_are_refused_before_anything_is_written(
         ({"groups": 1, "groupings": ("kmeans",)}, "greater than or equal to 2"),
         ({"seeds": (1, 1)}, "name each once"),
         ({"runtimes": ("eager", "eager")}, "name each once"),
-        ({"target_macs": None}, "give it or both others"),
-        ({"apoz": 0.5, "mean": 1.0}, "give it or both others"),
+        ({"target_macs": None}, "give one target, or both thresholds"),
+        ({"apoz": 0.5, "mean": 1.0}, "give one target, or both thresholds"),
+        ({"target_latency": 0.5}, "give one target, or both thresholds"),
+        ({"target_macs": None, "target_latency": 0.5, "target_ms": 3.0}, "give one target, or both thresholds"),
+        ({"target_macs": None, "target_ms": 3.0, "score": "activity"}, "which a target of time cannot follow"),
+        ({"target_macs": None, "target_latency": 1.5}, "less than 1"),
         ({"target_macs": None, "apoz": 0.5, "mean": 1.0}, "set score to activity"),
         ({"target_macs": 1.5}, "less than or equal to 1"),
         ({"target_macs": 0.0}, "greater than 0"),
