@@ -1,6 +1,6 @@
 """What early stopping saves, and what it costs: members trained to the end beside members that may leave.
 
-python benchmarks/classwise_early.py [--weights DIR] [--seeds 3] [--out DIR] [--data-dir D] [--json FILE]
+python benchmarks/classwise_early.py [--weights DIR] [--seeds 0 1 2] [--out DIR] [--data-dir D] [--json FILE]
 
 DIR: holds cifar10_resnet20.safetensors, a trained network. ResNet-20 into 5 random groups, 10,000 training images, the
 preset of `prunelle classwise`: at most 10 epochs, patience 2. Both sides share seeds, groups and the order of images.
@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -26,20 +27,21 @@ from prunelle.recipes.classwise_figures import saved
 from prunelle.recipes.classwising import Asked, run_classwise
 
 SAVED, LOST = 0.3, 0.002
+TO_THE_END = {"patience": None, "min_gain": 0.0}
 
 
-def recipe(weights: str, seeds: int, patience: int | None) -> ClasswiseRecipe:
+def recipe(weights: str, seeds: Sequence[int], may_leave: bool, precision: str) -> ClasswiseRecipe:
     return ClasswiseRecipe(
-        name=f"patience {patience}",
+        name="may leave" if may_leave else "to the end",
         model="resnet20",
         data="cifar10",
         weights=weights,
         groups=5,
         groupings=("random",),
-        seeds=tuple(range(seeds)),
+        seeds=tuple(seeds),
         train_images=10_000,
         choose_on="test-half",
-        training=RETRAINING.model_copy(update={"patience": patience}),
+        training=RETRAINING.model_copy(update={"precision": precision} | ({} if may_leave else TO_THE_END)),
     )
 
 
@@ -47,7 +49,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = os.environ.get("PRUNELLE_DATA", "").split(os.pathsep)[0]
     parser.add_argument("--weights", type=Path, default=Path(data) / "weights")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--data-dir", default=data or None)
     parser.add_argument("--json", type=Path)
@@ -55,9 +58,10 @@ def main() -> int:
     weights = str(options.weights / "cifar10_resnet20.safetensors")
     out = options.out or Path(tempfile.mkdtemp())
     found = {}
-    for name, patience in (("to the end", None), ("may leave", RETRAINING.patience)):
+    for name, may_leave in (("to the end", False), ("may leave", True)):
+        told = recipe(weights, options.seeds, may_leave, options.precision)
         asked = Asked(out / name.replace(" ", "-"), min(2, num_cores()), data_dir=options.data_dir)
-        found[name] = run_classwise(recipe(weights, options.seeds, patience), asked, lambda what, share: None).trials
+        found[name] = run_classwise(told, asked, lambda what, share: None).trials
     costs = [full.top1 - early.top1 for full, early in zip(found["to the end"], found["may leave"], strict=True)]
     left_out = saved(found["may leave"])
     assert left_out is not None

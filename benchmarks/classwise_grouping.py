@@ -30,12 +30,19 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, default=Path(data) / "weights")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--data-dir", default=data or None)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     weights = str(options.weights / "cifar10_resnet20.safetensors")
-    recipe = classwise_resnet20(weights=weights, seeds=options.seeds, epochs=options.epochs, choose_on="test-half")
+    recipe = classwise_resnet20(
+        weights=weights,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        precision=options.precision,
+        choose_on="test-half",
+    )
     out = options.out or Path(tempfile.mkdtemp())
     asked = Asked(out, min(2, num_cores()), data_dir=options.data_dir, command=" ".join(sys.argv))
     split = run_classwise(recipe, asked, lambda what, share: None)

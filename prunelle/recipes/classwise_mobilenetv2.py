@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from prunelle.recipes.classwise import ClasswiseRecipe, GroupingWord, NumGroups, SplitWord, TargetMacs
-from prunelle.recipes.settings import Count, Number, NumSeeds, Training, Word
+from prunelle.recipes.settings import Count, Number, NumSeeds, PrecisionWord, Training, Word
 
 
 def classwise_mobilenetv2(
@@ -24,6 +24,7 @@ def classwise_mobilenetv2(
     epochs: Count = 40,
     patience: Count | None = 5,
     lr: Annotated[Number, Field(gt=0, le=100)] = 0.02,
+    precision: PrecisionWord = "fp32",
     target_macs: TargetMacs = 0.3,
     train_images: Count | None = None,
     choose_on: SplitWord = "val",
@@ -46,7 +47,15 @@ def classwise_mobilenetv2(
         groupings=groupings,
         seeds=tuple(range(seeds)),
         target_macs=target_macs,
-        training=Training(epochs=epochs, lr=lr, optimizer="sgd", weight_decay=1e-4, patience=patience, distill=0.9),
+        training=Training(
+            epochs=epochs,
+            lr=lr,
+            optimizer="sgd",
+            weight_decay=1e-4,
+            precision=precision,
+            patience=patience,
+            distill=0.9,
+        ),
         train_images=train_images,
         choose_on=choose_on,
     )

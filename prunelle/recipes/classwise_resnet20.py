@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from prunelle.recipes.classwise import ClasswiseRecipe, GroupingWord, NumGroups, SplitWord, TargetMacs
-from prunelle.recipes.settings import Count, Number, NumSeeds, Training, Word
+from prunelle.recipes.settings import Count, Number, NumSeeds, PrecisionWord, Training, Word
 
 
 def classwise_resnet20(
@@ -24,12 +24,13 @@ def classwise_resnet20(
     epochs: Count = 3,
     patience: Count | None = None,
     lr: Annotated[Number, Field(gt=0, le=100)] = 0.02,
+    precision: PrecisionWord = "fp32",
     target_macs: TargetMacs = 0.5,
     train_images: Count | None = 10_000,
     choose_on: SplitWord = "val",
 ) -> ClasswiseRecipe:
     """weights: of a trained network. choose_on: test-half where it was trained on the validation split too. The others
-    as in ClasswiseRecipe; epochs, patience, lr: of a member's training."""
+    as in ClasswiseRecipe; epochs, patience, lr, precision: of a member's training."""
     trained = Training(
         epochs=dense_epochs,
         lr=0.1,
@@ -47,7 +48,15 @@ def classwise_resnet20(
         groupings=groupings,
         seeds=tuple(range(seeds)),
         target_macs=target_macs,
-        training=Training(epochs=epochs, lr=lr, optimizer="sgd", weight_decay=1e-4, patience=patience, distill=0.9),
+        training=Training(
+            epochs=epochs,
+            lr=lr,
+            optimizer="sgd",
+            weight_decay=1e-4,
+            precision=precision,
+            patience=patience,
+            distill=0.9,
+        ),
         train_images=train_images,
         choose_on=choose_on,
     )

@@ -34,6 +34,7 @@ ChannelScopeWord = Literal["set", "layer", "global", "cost"]
 ShareWord = Literal["channels", "macs", "params"]
 RepairWord = Literal["bn", "lsq"]
 RuntimeWord = Literal["eager", "compile", "onnxruntime", "openvino", "native", "native16"]
+PrecisionWord = Literal["fp32", "bf16", "fp16"]
 MOMENTUM, TEMPERATURE = 0.9, 4.0
 
 
@@ -54,7 +55,7 @@ class Training(Frozen):
     schedule: Literal["constant", "cosine", "stairs", "exponential"] = "cosine"
     warmup_epochs: Annotated[Number, Field(ge=0)] = 0.0
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: PrecisionWord = "fp32"
     patience: Count | None = None
     min_gain: Share = 0.0
     target: Share | None = None
