@@ -20,7 +20,7 @@ from prunelle.classwise.teacher import Merged, views
 from prunelle.classwise.whole import Whole
 from prunelle.data.task import Batch, Split, Task
 from prunelle.files import write_sealed_json
-from prunelle.measure.accuracy import EVAL_BATCH, evaluate
+from prunelle.measure.accuracy import EVAL_BATCH
 from prunelle.models.save import load, save
 from prunelle.prune.channel_steps import Repair, repaired
 from prunelle.prune.stored_cut import StoredCut, cut_once
@@ -163,7 +163,6 @@ def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: 
     )
     built = None if shop.whole.builder is not None else copy.deepcopy(dense)
     opened = load(folder, built, trust=True).to(run.device)
-    val = evaluate(opened, task.val, task.loss, task.metric)
     rows = [row for row in run.rows() if row["stage"] == TRAIN]
     found = {"val": outputs_of(opened, task.val), "test": outputs_of(opened, task.test)}
     run.save_checkpoint(OUTPUTS, found, {"cuts": cut.cuts.model_dump(mode="json")})
@@ -171,7 +170,7 @@ def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: 
     run.finish(
         {
             "group": list(job.group),
-            "val_top1": val.top1,
+            "val_top1": score(found["val"], task.val, task),
             "epochs": last.get("epoch", 0),
             "epochs_saved": last.get("epochs_saved", 0),
             "history": [row["val_top1"] for row in rows],
@@ -179,6 +178,12 @@ def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: 
     )
     for name in (CUT, TRAIN):
         (run.folder / f"{name}.checkpoint").unlink(missing_ok=True)
+
+
+def score(outputs: Tensor, split: Split, task: Task) -> float:
+    """Mean of the member's metric. outputs: of the split in stored order; task: the member's."""
+    targets = torch.cat([wanted.cpu() for _, wanted in split.epoch(EVAL_BATCH)])
+    return float(task.metric(outputs, targets).double().mean())
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from prunelle.classwise.answers import Answers, asked, views_held, views_of
 from prunelle.classwise.combine import Mistakes, calibrated, mistakes
 from prunelle.classwise.head import member_of
-from prunelle.classwise.member import NETWORK, OUTPUTS, Job, Shop, head_batches, make_member, run_of
+from prunelle.classwise.member import NETWORK, OUTPUTS, Job, Shop, head_batches, make_member, run_of, score
 from prunelle.classwise.member_task import member_task
 from prunelle.classwise.whole import cuts_of_members, joined
 from prunelle.data.arrays import ArraySplit
@@ -172,12 +172,11 @@ def outputs_of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def member_found(group: tuple[int, ...], run: Run, task: Task, outputs: Tensor, temperature: float) -> MemberFound:
     card = run.card()
     own = member_task(task, group)
-    targets = torch.cat([wanted.cpu() for _, wanted in own.test.epoch(500)])
     return MemberFound(
         group=group,
         folder=run.folder / NETWORK,
         val_top1=card["val_top1"],
-        test_top1=float(own.metric(outputs, targets).double().mean()),
+        test_top1=score(outputs, own.test, own),
         epochs=card["epochs"],
         epochs_saved=card["epochs_saved"],
         history=tuple(card["history"]),
