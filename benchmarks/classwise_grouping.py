@@ -1,6 +1,7 @@
 """Does it matter which classes go together? Groupings of CIFAR-10 for ResNet-20 against groups drawn at random.
 
-python benchmarks/classwise_grouping.py [--weights DIR] [--seeds 5] [--out DIR] [--data-dir D] [--json FILE]
+python benchmarks/classwise_grouping.py [--weights DIR] [--seeds 5] [--precision bf16] [--out DIR] [--data-dir D]
+    [--json FILE]
 
 DIR: holds cifar10_resnet20.safetensors, a trained network. 2 groups at half of the multiply-adds a member, 10,000
 training images, 3 epochs. Tells for each heuristic the gain over random with its 95 % interval, paired by seed; whether

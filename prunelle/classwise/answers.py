@@ -10,9 +10,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from prunelle.classwise.member_task import member_targets
 from prunelle.classwise.teacher import widened
 from prunelle.data.arrays import ArraySplit
-from prunelle.data.groups import Balanced, own_targets, picked
+from prunelle.data.groups import Balanced, picked
 from prunelle.data.task import Batch, Split
 from prunelle.measure.accuracy import EVAL_BATCH
 from prunelle.models.members import covers
@@ -77,16 +78,16 @@ def asked(
         said = [] if stored is None else [stored[0]["outputs"]]
         done = sum(map(len, said))
         saved_at = time.monotonic()
-        if done == len(shown):
-            return said[0]
-        for images, _ in shown.epoch(EVAL_BATCH, start=done // EVAL_BATCH):
+        for images, _ in shown.epoch(EVAL_BATCH, start=-(-done // EVAL_BATCH)):
             with precision.autocast(images.device):
                 said.append(whole(images).float())
             watch(sum(map(len, said)) / len(shown))
             if time.monotonic() - saved_at > checkpoint_seconds:
                 run.save_checkpoint(STAGE, {"outputs": torch.cat(said)}, {})
                 saved_at = time.monotonic()
-        run.save_checkpoint(STAGE, {"outputs": torch.cat(said)}, {})
+        if not run.done:
+            run.save_checkpoint(STAGE, {"outputs": torch.cat(said)}, {})
+            run.finish({"num_images": len(shown)})
     return torch.cat(said)
 
 
@@ -101,14 +102,6 @@ class Told(Split):
     split: Split = field(repr=False)
     group: tuple[int, ...]
     answers: Answers = field(repr=False)
-
-    @cached_property
-    def table(self) -> ArraySplit:
-        """All views, each with its target."""
-        shown, outputs = self.answers.shown, self.answers.outputs.to(self.answers.shown.labels.device)
-        whole = covers(self.group, outputs.shape[1])
-        own = shown.labels if whole else own_targets(shown.labels, self.group)
-        return replace(shown, labels=torch.cat([own[:, None].float(), widened(outputs, self.group)], 1))
 
     @cached_property
     def balanced(self) -> Balanced | None:
@@ -129,9 +122,15 @@ class Told(Split):
         images = torch.arange(len(self.split)) if self.balanced is None else self.balanced.draw(order)
         if order is not None:
             images = images + len(self.split) * self.draw_views(len(images), order)
-        drawn = picked(self.table, images)
-        assert drawn is not None
-        return drawn.epoch(batch_size, order=order, start=start, drop_last=drop_last)
+        return self.with_targets(images).epoch(batch_size, order=order, start=start, drop_last=drop_last)
+
+    def with_targets(self, indices: Tensor) -> ArraySplit:
+        """The shown images (n,), each with its target."""
+        shown, outputs = picked(self.answers.shown, indices), self.answers.outputs
+        assert isinstance(shown, ArraySplit)
+        own = member_targets(shown.labels, self.group, outputs.shape[1])
+        answers = widened(outputs[indices.to(outputs.device)], self.group).to(own.device)
+        return replace(shown, labels=torch.cat([own[:, None].float(), answers], 1))
 
     def draw_views(self, num: int, order: torch.Generator) -> Tensor:
         """(num,) int64."""

@@ -15,7 +15,7 @@ from prunelle.classwise.cutting import Cutting, Evidence
 from prunelle.classwise.grouping import Grouping, check_groups, kmeans
 from prunelle.classwise.look import NUM_IMAGES, look_at
 from prunelle.classwise.member import Making, Shop
-from prunelle.classwise.split import Found, Trial, answer, make_all, save_joined, standing, told
+from prunelle.classwise.split import Found, Trial, answer, make_all, save_joined, standing, with_answers
 from prunelle.classwise.whole import Whole
 from prunelle.data.task import Task
 from prunelle.engines.local import num_cores, workers_of
@@ -91,7 +91,7 @@ def divide(
         else:
             found = given
         trial = Trial(getattr(grouping, "__name__", "own") if isinstance(groups, int) else "given", seed, found)
-        shop = told(shop, [trial], seed, watch)
+        shop = with_answers(shop, [trial], seed, watch)
         with workers_of(min(workers or num_cores(), len(found)), shop) as engine:
             make_all([trial], shop, engine, lambda: watch(*standing([trial], shop)))
         said = answer(trial, shop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -28,14 +28,14 @@ from prunelle.prune.channel_select import (
 )
 from prunelle.prune.channel_shares import by_cost
 from prunelle.prune.channels import ChannelPlan, plan
-from prunelle.prune.latency_target import Clock, Target, plan_latency
+from prunelle.prune.latency_target import MULTIPLES, Clock, LatencyPlan, Look, Target, plan_latency
 from prunelle.prune.unit_scores import RowScore, Scorer
-from prunelle.ship.runtimes import load_runtime
+from prunelle.ship.eager import eager
+from prunelle.ship.runtimes import Runtime
+from prunelle.train.identity import plain
 
 EXAMPLES = 2
 """Images that a member is traced with: the single output of one image proves nothing."""
-MULTIPLES = (1, 4, 8, 16)
-"""Of widths, tried for a latency target unless one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Cutting:
     percentage of zeros (a fraction) is above the one and whose mean activation, over its layer's, is below the other.
     zero: activations at or below it count as zeros. floor: channels that every layer keeps. multiple: kept widths are
     rounded up to one. keep_residual: leave whole what residual sums carry, unless the target is out of reach so.
-    latency: measured here, against the whole network's time in `runtime`, one thread each. Raises SettingError.
+    latency: measured here, against the member before its cut, in `runtime` with one thread. Raises SettingError.
     """
 
     target_macs: float | None = 0.5
@@ -61,7 +61,7 @@ class Cutting:
     multiple: int = 1
     keep_residual: bool = True
     latency: Target | None = None
-    runtime: str = "eager"
+    runtime: Runtime = eager
 
     def __post_init__(self) -> None:
         targets = (self.target_macs, self.latency, self.apoz)
@@ -92,10 +92,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class MemberPlan:
-    """plan: what goes, with its proof. activity: of the units of plan.tied, over the member's classes."""
+    """plan: what goes, with its proof. activity: of the units of plan.tied, over the member's classes. looks: times
+    that were measured on the way."""
 
     plan: ChannelPlan
     activity: Activity
+    looks: tuple[Look, ...] = ()
 
 
 def plan_member(
@@ -109,12 +111,13 @@ def plan_member(
     """What a member gives up.
 
     member: as `head.wide_member_of` or `member_of` makes it. task: the member's, which scores look at.
-    Raises ModelError where so much cannot go, or nothing, MeasurementError where no cut meets a latency target.
+    One that is fast enough already stays whole. Raises ModelError where so much cannot go, or nothing,
+    MeasurementError where no cut meets a latency target.
     """
-    example = next(iter(task.val.epoch(EXAMPLES)))[0].cpu()
+    example = next(iter(task.val.epoch(EXAMPLES)))[0]
     if cutting.latency is not None:
-        made = timed(member, example[:1], task, evidence, cutting, seed)
-        return MemberPlan(made, activity(made.tied, evidence.activations, group))
+        found = cut_to_time(member, example[:1], task, evidence, cutting, seed)
+        return MemberPlan(found.plan, activity(found.plan.tied, evidence.activations, group), found.looks)
     scorer = None if cutting.score is None else Scorer(member, cutting.score, seed, task)
     seen: dict[int, Activity] = {}
 
@@ -133,7 +136,9 @@ def plan_member(
     return MemberPlan(made, seen[id(made.tied)])
 
 
-def timed(member: nn.Module, image: Tensor, task: Task, evidence: Evidence, cutting: Cutting, seed: int) -> ChannelPlan:
+def cut_to_time(
+    member: nn.Module, image: Tensor, task: Task, evidence: Evidence, cutting: Cutting, seed: int
+) -> LatencyPlan:
     """What goes until one image takes as long as it may. Raises as `plan_member`."""
     assert cutting.latency is not None and cutting.score is not None
     skip = evidence.carried if cutting.keep_residual else ()
@@ -141,7 +146,7 @@ def timed(member: nn.Module, image: Tensor, task: Task, evidence: Evidence, cutt
         plan_latency,
         member,
         cutting.latency,
-        Clock(load_runtime(cutting.runtime), image),
+        Clock(cutting.runtime, image),
         multiples=MULTIPLES if cutting.multiple == 1 else (cutting.multiple,),
         score=cutting.score,
         scope=cutting.scope,
@@ -150,11 +155,11 @@ def timed(member: nn.Module, image: Tensor, task: Task, evidence: Evidence, cutt
         task=task,
     )
     try:
-        return search(skip=skip).plan
+        return search(skip=skip)
     except (MeasurementError, ModelError):
         if not skip:
             raise
-        return search().plan
+        return search()
 
 
 def chosen(tied: Tied, found: Activity, order: UnitScores, cutting: Cutting, whole_macs: float) -> Removed:
@@ -187,7 +192,8 @@ def candidates(tied: Tied, idle: Removed) -> Removed:
 
 
 def to_json(made: MemberPlan, class_names: Sequence[str], cutting: Cutting, fingerprint: str) -> dict[str, Any]:
-    """The candidates as plain values: {classes, data (fingerprint), score, zero, floor, thresholds, sets, tensors}.
+    """The candidates as plain values: {classes, data (fingerprint), score, zero, floor, thresholds, latency, sets,
+    tensors}.
 
     thresholds: {apoz, mean} as asked for, None where a target chose them. sets: {set, channels, removed, apoz, mean}:
     the lowest APoZ and the highest mean among those removed, None where nothing goes. tensors: {tensor, axis, groups,
@@ -202,12 +208,19 @@ def to_json(made: MemberPlan, class_names: Sequence[str], cutting: Cutting, fing
         "zero": cutting.zero,
         "floor": cutting.floor,
         "thresholds": told if cutting.apoz is not None else None,
+        "latency": None if cutting.latency is None else latency_line(made, cutting.latency, cutting.runtime),
         "sets": [set_line(one, plan.removed, made.activity) for one in plan.tied.sets],
         "tensors": [
             {"tensor": cut.tensor, "axis": cut.axis, "groups": cut.groups, "removed": gone(cut, size)}
             for cut, size in ((cut, size_of(plan.tied, cut.tensor, cut.axis)) for cut in plan.cuts.tensors)
         ],
     }
+
+
+def latency_line(made: MemberPlan, target: Target, runtime: Runtime) -> dict[str, Any]:
+    """{ratio, ms, runtime, looks}: what was asked for, and what was measured, see prune.latency_target.Look."""
+    looks = [asdict(look) for look in made.looks]
+    return {"ratio": target.ratio, "ms": target.ms, "runtime": plain(runtime), "looks": looks}
 
 
 def set_line(one: Set, removed: Removed, found: Activity) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from prunelle.classwise.answers import Answers, Told
 from prunelle.classwise.cutting import Cutting, Evidence, plan_member, to_json
 from prunelle.classwise.head import Head, narrowed, wide_member_of
-from prunelle.classwise.member_task import member_task
-from prunelle.classwise.teacher import Merged, views
+from prunelle.classwise.member_task import member_targets, member_task
+from prunelle.classwise.teacher import Merged, compared
 from prunelle.classwise.whole import Whole
+from prunelle.data.groups import labels_of
 from prunelle.data.task import Batch, Split, Task
 from prunelle.files import write_sealed_json
 from prunelle.measure.accuracy import EVAL_BATCH
@@ -61,7 +62,7 @@ class Making:
         if not self.distill:
             return self.training
         teacher = None if whole is None else Merged(whole, group)
-        told = Teacher(teacher, self.temperature, self.distill, views(group, num_classes))
+        told = Teacher(teacher, self.temperature, self.distill, compared(group, num_classes))
         return replace(self.training, teacher=told)
 
 
@@ -109,15 +110,27 @@ def make_member(job: Job, shop: Shop) -> None:
     if run.done:
         return
     with run.locked():
-        whole = shop.whole.open().to(run.device)
-        task = member_task(shop.task, job.group)
-        dense = wide_member_of(whole, shop.head, job.group, head_batches(shop.task, job.seed))
-        begun = f"{job.group} {plain(shop.making.cutting)} {task.fingerprint}"
-        cut = cut_once(run, CUT, begun, dense, lambda: cut_member(dense, job, shop, task, run))
+        whole, task = shop.whole.open().to(run.device), member_task(shop.task, job.group)
+        dense, cut = prepared(whole, task, job, shop, run)
         member = cut.model
         if shop.making.training is not None:
             member = train_member(member, whole, task, job, shop, run)
         finish(member, dense, cut, job, shop, run)
+
+
+def prepare(job: Job, shop: Shop) -> None:
+    """Cut a member and keep the cut for `make_member`, so that its time is measured while nothing else runs."""
+    run = run_of(job, shop.out, shop.making, shop.named, shop.device)
+    if not run.done:
+        with run.locked():
+            prepared(shop.whole.open().to(run.device), member_task(shop.task, job.group), job, shop, run)
+
+
+def prepared(whole: nn.Module, task: Task, job: Job, shop: Shop, run: Run) -> tuple[nn.Module, StoredCut]:
+    """The wide member before it is cut, and cut; the cut is made once a run. task: the member's."""
+    dense = wide_member_of(whole, shop.head, job.group, head_batches(shop.task, job.seed))
+    begun = f"{job.group} {plain(shop.making.cutting)} {task.fingerprint}"
+    return dense, cut_once(run, CUT, begun, dense, lambda: cut_member(dense, job, shop, task, run))
 
 
 def head_batches(task: Task, seed: int) -> list[Batch]:
@@ -170,7 +183,7 @@ def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: 
     run.finish(
         {
             "group": list(job.group),
-            "val_top1": score(found["val"], task.val, task),
+            "val_top1": top1_of(found["val"], member_targets(labels_of(shop.task.val), job.group, num_classes), task),
             "epochs": last.get("epoch", 0),
             "epochs_saved": last.get("epochs_saved", 0),
             "history": [row["val_top1"] for row in rows],
@@ -180,9 +193,8 @@ def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: 
         (run.folder / f"{name}.checkpoint").unlink(missing_ok=True)
 
 
-def score(outputs: Tensor, split: Split, task: Task) -> float:
-    """Mean of the member's metric. outputs: of the split in stored order; task: the member's."""
-    targets = torch.cat([wanted.cpu() for _, wanted in split.epoch(EVAL_BATCH)])
+def top1_of(outputs: Tensor, targets: Tensor, task: Task) -> float:
+    """Mean of a task's metric. outputs: (N, outputs), targets: (N,)."""
     return float(task.metric(outputs, targets).double().mean())
 
 

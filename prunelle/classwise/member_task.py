@@ -45,6 +45,11 @@ def member_task(task: Task, group: Sequence[int]) -> Task:
     )
 
 
+def member_targets(labels: Tensor, group: Sequence[int], num_classes: int) -> Tensor:
+    """(N,) int64 of a member, from the labels of the whole network; of a group of all classes the labels."""
+    return labels if covers(group, num_classes) else own_targets(labels, group)
+
+
 def member_columns(outputs: Tensor, num_own: int) -> Tensor:
     """(N, k + 1) "none of mine" and own classes, of a member's outputs, of a wide one's, or of (N, 1) log-odds."""
     return both_sides(outputs) if outputs.shape[1] == 1 else outputs[:, : num_own + 1]

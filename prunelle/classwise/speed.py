@@ -51,7 +51,7 @@ def race(contest: Contest, runtime: str, seconds: float = 5.0, samples: int = 10
     ]
 
 
-def alone(contest: Contest, runtime: str, seconds: float = 1.0, samples: int = 200) -> list[float]:
+def alone(contest: Contest, runtime: str, seconds: float = 5.0, samples: int = 1000) -> list[float]:
     """Milliseconds (median) of each member by itself, with one thread, in turns. Raises WorkError."""
     load = load_runtime(runtime)
     runs = [over(load(member, contest.images, 1), contest.timed) for member in contest.members.members]

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from prunelle.classwise.answers import Answers, asked, views_held, views_of
 from prunelle.classwise.combine import Mistakes, calibrated, mistakes
 from prunelle.classwise.head import member_of
-from prunelle.classwise.member import NETWORK, OUTPUTS, Job, Shop, head_batches, make_member, run_of, score
-from prunelle.classwise.member_task import member_task
+from prunelle.classwise.member import NETWORK, OUTPUTS, Job, Shop, head_batches, make_member, prepare, run_of, top1_of
+from prunelle.classwise.member_task import member_targets, member_task
 from prunelle.classwise.whole import cuts_of_members, joined
 from prunelle.data.arrays import ArraySplit
 from prunelle.data.groups import labels_of
@@ -27,6 +27,7 @@ from prunelle.measure.accuracy import wilson
 from prunelle.models.members import Groups, Members, combined, places
 from prunelle.models.save import load, save
 from prunelle.runs import Run
+from prunelle.train.identity import plain
 
 ALIKE = 1e-3
 """By how much what the saved whole says may differ from what its members said: other batch sizes round otherwise."""
@@ -76,15 +77,25 @@ class Found:
     mistakes: Mistakes = field(repr=False)
 
 
-def told(shop: Shop, trials: Sequence[Trial], seed: int, watch: Callable[[str, float], None]) -> Shop:
-    """The shop with the whole network's answers, where a member is still to be trained by them."""
+def with_answers(shop: Shop, trials: Sequence[Trial], seed: int, watch: Callable[[str, float], None]) -> Shop:
+    """The shop with the whole network's answers, where a member is still to be trained by them.
+
+    seed: of the views. Raises SettingError, BusyError, CorruptFileError, DiskError.
+    """
     making, split = shop.making, shop.task.train
     num_views = views_held(split, making.num_views)
     if not num_views or making.training is None or all(run_for(job, shop).done for job in distinct(trials)):
         return shop
+    making.training.precision.check(torch.device(shop.device))
     assert isinstance(split, ArraySplit)
     shown = views_of(split, num_views, seed)
-    settings = {"answers": num_views, "precision": str(making.training.precision.dtype), **shop.named}
+    settings = {
+        "answers": num_views,
+        "augment": plain(split.augment),
+        "drawn_on": split.images.device.type,
+        "precision": str(making.training.precision.dtype),
+        **shop.named,
+    }
     run = Run.open(shop.out / "runs", settings, seed, shop.device)
     outputs = asked(
         shop.whole.open(),
@@ -100,8 +111,11 @@ def told(shop: Shop, trials: Sequence[Trial], seed: int, watch: Callable[[str, f
 def make_all(trials: Sequence[Trial], shop: Shop, engine: Engine, watch: Watch) -> None:
     """Every member that does not stand; one that several trials have is made once. The engine's shared value is the
     shop. Raises what `member.make_member` raises."""
-    jobs = distinct(trials)
-    missing = [job for job in jobs if not run_for(job, shop).done]
+    missing = [job for job in distinct(trials) if not run_for(job, shop).done]
+    if shop.making.cutting.latency is not None:
+        for job in missing:
+            watch()
+            prepare(job, shop)
     engine.run(make_member, missing, watch)
 
 
@@ -171,12 +185,12 @@ def outputs_of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def member_found(group: tuple[int, ...], run: Run, task: Task, outputs: Tensor, temperature: float) -> MemberFound:
     card = run.card()
-    own = member_task(task, group)
+    own, targets = member_task(task, group), member_targets(labels_of(task.test), group, task.num_classes)
     return MemberFound(
         group=group,
         folder=run.folder / NETWORK,
         val_top1=card["val_top1"],
-        test_top1=score(outputs, own.test, own),
+        test_top1=top1_of(outputs, targets, own),
         epochs=card["epochs"],
         epochs_saved=card["epochs_saved"],
         history=tuple(card["history"]),

@@ -34,12 +34,12 @@ def widened(outputs: Tensor, group: Sequence[int]) -> Tensor:
     return torch.cat([none, outputs[:, [*group, *rest]]], 1)
 
 
-def views(group: Sequence[int], num_classes: int) -> tuple[tuple[int, ...], ...]:
+def compared(group: Sequence[int], num_classes: int) -> tuple[tuple[int, ...], ...]:
     """What of a wide member's outputs is compared with the teacher's: own classes and "none of mine"; and all classes.
 
     The second tells the trunk which other class an image looks like, which the first does not know.
 
-    >>> views((5, 7), 4)
+    >>> compared((5, 7), 4)
     ((0, 1, 2), (1, 2, 3, 4))
     """
     if covers(group, num_classes):

@@ -92,6 +92,7 @@ def classwise(
     training: dict[str, Any] | None = RETRAINING.model_dump() | {
         "epochs": max(1, epochs),
         "patience": patience or None,
+        "min_gain": RETRAINING.min_gain if patience else 0.0,
         "lr": RETRAINING.lr if lr is None else lr,
         "precision": precision,
     }

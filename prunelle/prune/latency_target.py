@@ -22,6 +22,8 @@ from prunelle.prune.cut_path import cut_path
 from prunelle.prune.unit_scores import RowScore, Scorer
 from prunelle.ship.runtimes import Runtime
 
+MULTIPLES = (1, 4, 8, 16)
+"""Of widths, unless others are asked for."""
 TRIES = 6
 """Cuts that are measured for one multiple before another multiple is taken."""
 ALIKE = 0.03
@@ -109,7 +111,7 @@ def plan_latency(
     target: Target,
     clock: Clock,
     *,
-    multiples: tuple[int, ...] = (1, 4, 8, 16),
+    multiples: tuple[int, ...] = MULTIPLES,
     score: RowScore = l2_norm,
     scope: ChannelScope = per_set,
     floor: int = 1,

@@ -105,7 +105,10 @@ class ClasswiseRecipe(Frozen):
                 f"target_macs is {self.target_macs}, target_latency {self.target_latency}, target_ms {self.target_ms}, "
                 f"apoz {self.apoz} and mean {self.mean}; give one target, or both thresholds"
             )
-        if self.score == "activity" and (self.target_latency is not None or self.target_ms is not None):
+        by_time = self.target_latency is not None or self.target_ms is not None
+        if by_time and not self.runtimes:
+            raise ValueError("runtimes is empty and the target is a time; name one")
+        if self.score == "activity" and by_time:
             raise ValueError("score is activity, which a target of time cannot follow; take taylor, or target_macs")
         if thresholds and self.score != "activity":
             raise ValueError(f"score is {self.score} and thresholds are of activity; set score to activity")

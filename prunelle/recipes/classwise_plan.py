@@ -62,14 +62,15 @@ def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[
     beforehand = asked_beforehand(making, task)
     seconds = epoch_seconds(making, task, opened.model, look, jobs[0].group, not beforehand) if epochs else 0.0
     own = len(member_task(task, jobs[0].group).train)
+    asking = asking_seconds(opened.model, task, making, beforehand)
     total = sum(seconds * len(member_task(task, job.group).train) / own for job in jobs) * epochs
     return {
         "groups": [[task.class_names[number] for number in group] for group in trials[0].groups],
         "num_trainings": len(jobs) + recipe.as_one,
         "member_epochs": len(jobs) * epochs,
-        "minutes": (total / min(asked.workers, len(jobs)) + asking_seconds(opened.model, task, beforehand)) / 60,
+        "minutes": (total / min(asked.workers, len(jobs)) + asking) / 60,
         "workers": asked.workers,
-        "disk_bytes": 4 * count_params(opened.model).params * 2 * len(jobs),
+        "disk_bytes": 4 * (count_params(opened.model).params * 2 * len(jobs) + beforehand * task.num_classes),
     }
 
 
@@ -79,15 +80,18 @@ def asked_beforehand(making: Making, task: Task) -> int:
 
 
 @torch.no_grad()
-def asking_seconds(whole: nn.Module, task: Task, num_images: int) -> float:
-    """Of `whole` for so many images, in this process."""
-    images, _ = next(iter(task.val.epoch(EVAL_BATCH)))
+def asking_seconds(whole: nn.Module, task: Task, making: Making, num_images: int) -> float:
+    """Of `whole` for so many images, in this process, on the CPU."""
+    if not num_images or making.training is None:
+        return 0.0
+    images, _ = next(iter(task.val.to("cpu").epoch(EVAL_BATCH)))
     times = []
-    for _ in range(UPDATES if num_images else 0):
-        begun = monotonic()
-        whole.eval()(images)
-        times.append(monotonic() - begun)
-    return min(times) * num_images / len(images) if times else 0.0
+    with making.training.precision.autocast(images.device):
+        for _ in range(UPDATES):
+            begun = monotonic()
+            whole.eval()(images)
+            times.append(monotonic() - begun)
+    return min(times) * num_images / len(images)
 
 
 def epoch_seconds(

@@ -121,7 +121,7 @@ def notes(recipe: ClasswiseRecipe, found: dict[str, Any]) -> list[str]:
     if found["one"] is not None:
         one = found["one"]
         said.append(
-            f"One network for all classes, cut to the same share of the multiply-adds and trained for as many epochs, "
+            f"One network for all classes, cut {aim(recipe)} and trained for as many epochs, "
             f"reaches {100 * one['top1']:.2f} % ({one['macs']:,} multiply-adds, {one['params']:,} parameters)."
         )
     said += [f"{row['runtime']}: {row['what']}" for row in found["speed"] if row["ms"] is None]

@@ -21,6 +21,8 @@ from prunelle.prune.latency_target import Target
 from prunelle.recipes.classwise import ClasswiseRecipe
 from prunelle.recipes.words import CHANNEL_SCOPES, CHANNEL_SCORES, REPAIRS, train_settings
 from prunelle.seeds import derive
+from prunelle.ship.eager import eager
+from prunelle.ship.runtimes import load_runtime
 from prunelle.train.optimizers import Adam
 from prunelle.train.settings import TrainSettings
 
@@ -36,12 +38,12 @@ ADAM_LR = 1e-3
 
 def making_of(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds: float) -> Making:
     """How members are cut and trained. network: the whole one."""
-    training = recipe.training
+    training, latency = recipe.training, latency_of(recipe)
     return Making(
         cutting=Cutting(
             target_macs=recipe.target_macs,
-            latency=latency_of(recipe),
-            runtime=recipe.runtimes[0] if latency_of(recipe) is not None else "eager",
+            latency=latency,
+            runtime=eager if latency is None else load_runtime(recipe.runtimes[0]),
             score=None if recipe.score == "activity" else CHANNEL_SCORES[recipe.score],
             scope=CHANNEL_SCOPES[recipe.scope],
             keep_residual=recipe.keep_residual,

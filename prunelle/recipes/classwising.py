@@ -23,7 +23,7 @@ from prunelle.classwise.cutting import Evidence
 from prunelle.classwise.grouping import check_groups
 from prunelle.classwise.look import Look, look_at
 from prunelle.classwise.member import CANDIDATES, Shop
-from prunelle.classwise.split import Found, Trial, answer, make_all, run_for, save_joined, standing, told
+from prunelle.classwise.split import Found, Trial, answer, make_all, run_for, save_joined, standing, with_answers
 from prunelle.classwise.whole import Whole
 from prunelle.data.arrays import ArraySplit
 from prunelle.data.groups import picked
@@ -113,7 +113,7 @@ def run_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> Split:
         shop = shop_of(recipe, asked, task, whole, network, look)
         trials = trials_of(recipe, look)
         control = [Trial("one", recipe.seeds[0], (tuple(range(task.num_classes)),))] if recipe.as_one else []
-        shop = told(shop, [*trials, *control], recipe.seeds[0], watch)
+        shop = with_answers(shop, [*trials, *control], recipe.seeds[0], watch)
         with engine_of(asked, shop) as engine:
             make_all([*trials, *control], shop, engine, lambda: watch(*standing([*trials, *control], shop)))
         watch("joint answers", 1.0)

@@ -32,8 +32,8 @@ class ClasswiseReport:
     combined: top1, top1_low, top1_high, macs and params (of all members), size_bytes and path (of the folder),
     num_wrong_group and num_wrong_within (test images in another group and in the right one), macs_largest.
     members: member, classes (names), macs, macs_share, params, params_share (of the whole network), size_bytes, epochs
-    (trained), epochs_saved (left out), val_top1, test_top1 (half own classes, half others), temperature, latency_ms (or
-    None).
+    (trained), epochs_saved (left out), val_top1, test_top1 (half own classes, half others), temperature, latency_ms
+    (by itself, or None) and latency_runtime.
     rows: member, classes, layer, channels, channels_dense, params, params_dense, macs, macs_dense; the layers of a
     member in the order they run.
     confusion: n x n test images, row = true class, column = answer.

@@ -23,7 +23,7 @@ MOST_CONFUSIONS = 10
 def members_table(members: Sequence[Row]) -> str:
     """A row a member."""
     heads = ("#member", "classes", "#MACs (M)", "#params", "#KB", "#epochs", "#validation, %", "#test, %",
-             "#temperature", "#ms")  # fmt: skip
+             "#temperature", f"#ms alone{runtime_of(members)}")  # fmt: skip
     lines = []
     for one in members:
         found = (
@@ -41,6 +41,12 @@ def members_table(members: Sequence[Row]) -> str:
         lines.append(("", found))
     kept = [place for place in range(len(heads)) if any(line[1][place] not in ("", cells.MISSING) for line in lines)]
     return grid([heads[p] for p in kept], [(mark, [line[p] for p in kept]) for mark, line in lines])
+
+
+def runtime_of(members: Sequence[Row]) -> str:
+    """In which members were timed by themselves, after a comma."""
+    found = next((one["latency_runtime"] for one in members if one.get("latency_runtime")), None)
+    return "" if found is None else f", {found}"
 
 
 def classes(names: Sequence[str]) -> str:

@@ -59,8 +59,8 @@ class Distillation:
     def __call__(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = self.teacher(inputs)
-        distance = far(outputs, wanted, self.temperature, self.views)
-        return self.weight * distance + (1 - self.weight) * self.base(inputs, outputs, targets)
+        apart = divergence(outputs, wanted, self.temperature, self.views)
+        return self.weight * apart + (1 - self.weight) * self.base(inputs, outputs, targets)
 
 
 @dataclass(frozen=True)
@@ -74,19 +74,14 @@ class ToldDistillation:
     views: tuple[tuple[int, ...], ...] = ()
 
     def __call__(self, inputs: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
-        distance = far(outputs, targets[:, 1:], self.temperature, self.views)
-        return self.weight * distance + (1 - self.weight) * self.base(inputs, outputs, targets[:, 0].long())
+        apart = divergence(outputs, targets[:, 1:], self.temperature, self.views)
+        return self.weight * apart + (1 - self.weight) * self.base(inputs, outputs, targets[:, 0].long())
 
 
-def far(outputs: Tensor, wanted: Tensor, temperature: float, views: tuple[tuple[int, ...], ...]) -> Tensor:
-    """T^2 * KL, a scalar, the mean over views. outputs, wanted: (N, outputs)."""
-    if not views:
-        return distance(outputs, wanted, temperature)
-    return torch.stack([distance(outputs[:, view], wanted[:, view], temperature) for view in views]).mean()
-
-
-def distance(outputs: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-    """T^2 * KL, a scalar. outputs, wanted: (N, outputs)."""
+def divergence(outputs: Tensor, wanted: Tensor, temperature: float, views: tuple[tuple[int, ...], ...] = ()) -> Tensor:
+    """T^2 * KL, a scalar; the mean over views, where there are any. outputs, wanted: (N, outputs)."""
+    if views:
+        return torch.stack([divergence(outputs[:, view], wanted[:, view], temperature) for view in views]).mean()
     soft = log_softmax(both_sides(wanted) / temperature, dim=1)
     given = log_softmax(both_sides(outputs) / temperature, dim=1)
     return kl_div(given, soft, reduction="batchmean", log_target=True) * temperature**2

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from prunelle.classwise import cutting
 from prunelle.classwise.cutting import Cutting, Evidence, candidates, gone, plan_member, to_json
 from prunelle.classwise.head import member_of
 from prunelle.classwise.look import Look, look_at
@@ -231,16 +230,13 @@ class Machine:
 
     def __init__(self, monkeypatch, dense: nn.Module, shape: tuple[int, ...]) -> None:
         self.shape, self.dense = shape, count("m", dense, shape).macs
-        self.asked: list[str] = []
-        monkeypatch.setattr(cutting, "load_runtime", self.load)
         monkeypatch.setattr(latency_target, "time_interleaved", self.race)
 
-    def load(self, word):
-        self.asked.append(word)
-        return lambda model, image, threads: lambda images: self.ms(model, image, threads)
-
-    def ms(self, model, image, threads=1):
+    def load(self, model, image, threads):
         assert len(image) == threads == 1
+        return lambda images: self.ms(model)
+
+    def ms(self, model):
         return 1 + 9 * count("m", model, self.shape).macs / self.dense
 
     def race(self, runs, *, device, threads, min_seconds):
@@ -253,20 +249,22 @@ def test_a_member_is_cut_until_it_is_as_fast_as_it_must_be(monkeypatch, target, 
     model, task, look = seen("vgg")
     member = member_of(model, look.head, (1, 4), head_batches(task, 0))
     machine = Machine(monkeypatch, member, task.input_shape)
-    told = Cutting(None, latency=target, runtime="native", floor=1)
+    told = Cutting(None, latency=target, runtime=machine.load, floor=1)
     made = plan_member(member, member_task(task, (1, 4)), (1, 4), Evidence(look.activations, look.macs), told)
     pruned = made.plan.apply(member)
-    assert low <= machine.ms(pruned, torch.ones(1)) / 10 <= high
-    assert machine.asked == ["native"] and len(made.activity.apoz) == len(made.plan.removed)
-    assert to_json(made, ("b", "e"), told, "print")["thresholds"] is None
+    assert low <= machine.ms(pruned) / 10 <= high
+    assert len(made.activity.apoz) == len(made.plan.removed)
+    line = to_json(made, ("b", "e"), told, "print")
+    assert line["thresholds"] is None and (line["latency"]["ratio"], line["latency"]["ms"]) == (target.ratio, target.ms)
+    assert line["latency"]["looks"][-1]["median_ms"] == machine.ms(pruned) and line["latency"]["looks"][-1]["final"]
 
 
 def test_what_residual_sums_carry_goes_too_where_a_time_is_out_of_reach_without(small, monkeypatch):
     model, task, look = small
     member = member_of(model, look.head, (1, 4), head_batches(task, 0))
-    Machine(monkeypatch, member, task.input_shape)
+    machine = Machine(monkeypatch, member, task.input_shape)
     evidence = Evidence(look.activations, look.macs, tuple(name for name, _ in member.named_modules() if name))
-    told = Cutting(None, latency=Target(ratio=0.5), floor=1)
+    told = Cutting(None, latency=Target(ratio=0.5), runtime=machine.load, floor=1)
     made = plan_member(member, member_task(task, (1, 4)), (1, 4), evidence, told)
     assert made.plan.removed.any()
 

@@ -30,6 +30,7 @@ from prunelle.measure.params import count_params
 from prunelle.models.load import build
 from prunelle.models.members import Members
 from prunelle.models.save import Builder, load, save
+from prunelle.prune.latency_target import Target
 from prunelle.train.optimizers import Adam
 from prunelle.train.settings import EarlyStop, TrainSettings
 
@@ -89,6 +90,56 @@ def test_a_module_of_ones_own(tmp_path: Path) -> None:
     right = (outputs[1][:, 0] > 0) == own
     wanted = (right[own].double().mean() + right[~own].double().mean()) / 2
     assert found.found.members[1].test_top1 == pytest.approx(wanted.item(), abs=1e-6)
+
+
+def test_augmented_images_are_asked_about_once_for_all_members_of_all_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ask = split.asked
+
+    def counting(whole: nn.Module, shown: Any, *rest: Any) -> torch.Tensor:
+        asked.append(len(shown))
+        return ask(whole, shown, *rest)
+
+    monkeypatch.setattr(split, "asked", counting)
+    task = small_task(augmented=True)
+    found = divided(tmp_path / "o", task)
+    again = divided(tmp_path / "o", task)
+    assert asked == [2 * len(task.train)]  # two epochs: no more than two views
+    assert same_bits(state_of(found.members), state_of(again.members))
+    live = divided(tmp_path / "live", task, making=replace(MAKING, views=0))
+    assert len(asked) == 1 and not same_bits(state_of(found.members), state_of(live.members))
+
+
+def test_killed_between_members_it_goes_on_with_the_same_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, make, made = small_task(augmented=True), split.make_member, []
+    whole = divided(tmp_path / "whole", task)
+
+    def once(job: Any, shop: Any) -> None:
+        if made:
+            raise KeyboardInterrupt
+        made.append(job)
+        make(job, shop)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(split, "make_member", once)
+        divided(tmp_path / "o", task)
+    assert same_bits(state_of(divided(tmp_path / "o", task).members), state_of(whole.members))
+
+
+def test_members_are_cut_to_a_time_before_any_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    prepare, make = split.prepare, split.make_member
+    monkeypatch.setattr(split, "prepare", lambda job, shop: (order.append("cut"), prepare(job, shop)))
+    monkeypatch.setattr(split, "make_member", lambda job, shop: (order.append("train"), make(job, shop)))
+    cutting = Cutting(None, floor=2, latency=Target(ms=1000.0))
+    found = divided(tmp_path / "o", making=replace(MAKING, cutting=cutting))
+    assert order == ["cut", "cut", "train", "train"]
+    # A second is more than it takes: nothing goes but other classes' rows.
+    assert count_params(found.members.members[0]).params == count_params(conv_net()).params
 
 
 def test_out_is_opened_again_with_members_of_ones_own(tmp_path: Path) -> None:

@@ -145,6 +145,11 @@ def test_a_dry_run_writes_nothing(whole: Path, tmp_path: Path, capsys: Capture) 
     assert not list(tmp_path.iterdir())
 
 
+def test_members_need_not_leave_early_and_a_time_is_a_target(whole: Path, tmp_path: Path, capsys: Capture) -> None:
+    line = f"{LINE.format(whole=whole)} --patience 0 --target-ms 1000 --dry-run --json --out {tmp_path / 'o'}"
+    assert json.loads(said(line, capsys))["num_trainings"] == 3
+
+
 def test_zero_epochs_only_cut(whole: Path, tmp_path: Path, capsys: Capture) -> None:
     line = f"classwise {whole} --data digits --groups 0,1,2,3,4/5,6,7,8/9 --epochs 0 --workers 1 --out {tmp_path}/o"
     found = json.loads(said(f"{line} --json", capsys))
