@@ -38,9 +38,9 @@ RETRAINING = Training(
     min_gain=0.003,
     distill=0.9,
 )
-"""The preset: at most ten epochs; a member that has not gained 0.3 points on val in two epochs leaves. Less is noise: the
-same members go up and down by as much once they have converged. The learning rate falls early whatever the last epoch
-is, so that who leaves has settled."""
+"""The preset: at most ten epochs; a member that has not gained 0.3 points on val in two epochs leaves. Less is noise:
+members that have converged still go up and down by so much. The learning rate falls early whatever the last epoch is,
+so that who leaves has settled."""
 
 
 class ClasswiseRecipe(Frozen):
