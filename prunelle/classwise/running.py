@@ -107,7 +107,10 @@ class Other:
     def wait_until_ready(self) -> None:
         if not self.pipe.poll(START_SECONDS) or self.received() != "ready":
             self.end()
-            raise WorkError("members: a process could not open its networks; see what it wrote above.")
+            raise WorkError(
+                "members: a process could not open its networks; see what it wrote above; a script of your own must "
+                'start its work below `if __name__ == "__main__":`.'
+            )
 
     def received(self) -> object:
         with suppress(EOFError, OSError):
