@@ -32,7 +32,7 @@ TargetMacs = Annotated[
 ]
 TargetLatency = Annotated[
     float | None,
-    typer.Option("--target-latency", help="Or its time for one image in the first runtime, as a share of the whole's."),
+    typer.Option("--target-latency", help="Or its time for one image in the first runtime, as a share of that uncut."),
 ]
 TargetMs = Annotated[
     float | None, typer.Option("--target-ms", help="Or its milliseconds for one image in the first runtime.")

@@ -13,6 +13,7 @@ from prunelle.recipes.settings import (
     Flag,
     Frozen,
     Number,
+    PrecisionWord,
     RepairWord,
     RuntimeWord,
     Seed,
@@ -43,20 +44,33 @@ members that have converged still go up and down by so much. The learning rate f
 so that who leaves has settled."""
 
 
+def retraining(epochs: int, lr: float, precision: PrecisionWord, patience: int | None) -> Training:
+    """Of a member, as the ready-made recipes have it."""
+    return Training(
+        epochs=epochs,
+        lr=lr,
+        optimizer="sgd",
+        weight_decay=1e-4,
+        precision=precision,
+        patience=patience,
+        distill=0.9,
+    )
+
+
 class ClasswiseRecipe(Frozen):
     """One network into groups x seeds; see classwise/ for what the words mean.
 
     model: a spec, with weights or trained by `dense`, or a saved folder. groups: how many, or the classes of each for
     grouping "given". groupings: tried one after another with each seed; what reaches most on val is kept in OUT.
     similarity: of class features, or of pruning candidates. target_macs: share of the whole network's multiply-adds
-    that a member may have; None with target_latency, its share of the time of one image in the first of `runtimes`, or
-    with target_ms, or with both thresholds. score: of channels, on the member's own task, or of activity, by
-    which a target chooses the thresholds. training: of a member, None for cutting alone; its distill is the share of
-    the loss that imitates the whole network. views: of each training image that the whole network is asked about
-    beforehand, once for all members; 0 asks it at each update. adapt: train a network without batch norm by Adam at
-    0.001 instead. as_one: also one network for all classes, cut to the same target and trained for as many epochs, as
-    the control. choose_on: test-half where the network was trained on val too. train_images: the first of the training
-    split only. look_images: that classes are looked at by. runtimes: that one image is timed in.
+    that a member may have; None with target_latency, its time for one image in the first of `runtimes` as a share of
+    that before the cut, or with target_ms, or with both thresholds. score: of channels, on the member's own task, or of
+    activity, by which a target chooses the thresholds. training: of a member, None for cutting alone; its distill is
+    the share of the loss that imitates the whole network. views: of each training image that the whole network is asked
+    about beforehand, once for all members; 0 asks it at each update. adapt: train a network without batch norm by Adam
+    at 0.001 instead. as_one: also one network for all classes, cut to the same target and trained for as many epochs,
+    as the control. choose_on: test-half where the network was trained on val too. train_images: the first of the
+    training split only. look_images: that classes are looked at by. runtimes: that one image is timed in.
     """
 
     kind: Literal["classwise"] = "classwise"

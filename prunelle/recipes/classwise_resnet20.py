@@ -10,7 +10,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from prunelle.recipes.classwise import ClasswiseRecipe, GroupingWord, NumGroups, SplitWord, TargetMacs
+from prunelle.recipes.classwise import (
+    ClasswiseRecipe,
+    GroupingWord,
+    NumGroups,
+    SplitWord,
+    TargetMacs,
+    retraining,
+)
 from prunelle.recipes.settings import Count, Number, NumSeeds, PrecisionWord, Training, Word
 
 
@@ -48,15 +55,7 @@ def classwise_resnet20(
         groupings=groupings,
         seeds=tuple(range(seeds)),
         target_macs=target_macs,
-        training=Training(
-            epochs=epochs,
-            lr=lr,
-            optimizer="sgd",
-            weight_decay=1e-4,
-            precision=precision,
-            patience=patience,
-            distill=0.9,
-        ),
+        training=retraining(epochs, lr, precision, patience),
         train_images=train_images,
         choose_on=choose_on,
     )

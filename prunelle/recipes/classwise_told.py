@@ -106,7 +106,7 @@ def aim(recipe: ClasswiseRecipe) -> str:
     if recipe.target_macs is not None:
         return f"to {recipe.target_macs:g}x of the multiply-adds each"
     if recipe.target_latency is not None:
-        return f"to {recipe.target_latency:g}x of its time in {recipe.runtimes[0]} each"
+        return f"to {recipe.target_latency:g}x of its time before, in {recipe.runtimes[0]}, each"
     if recipe.target_ms is not None:
         return f"to {recipe.target_ms:g} ms an image in {recipe.runtimes[0]} each"
     return f"where APoZ is above {recipe.apoz:g} and the mean below {recipe.mean:g}"
