@@ -22,7 +22,7 @@ from prunelle.seeds import generator
 from prunelle.train.precision import Precision
 
 MOST_BYTES = 1024**3
-"""Of all views together; above it the network is asked at each update instead."""
+"""Of all views and answers together; above it the network is asked at each update instead."""
 STAGE = "answers"
 
 
@@ -36,14 +36,16 @@ class Answers:
     outputs: Tensor = field(repr=False)
 
 
-def views_held(split: Split, num_views: int) -> int:
-    """How many of `num_views` an image can have: 0 in a split that is not held in memory or whose views would take more
-    than MOST_BYTES, at most 1 where nothing is augmented."""
+def views_held(split: Split, num_views: int, num_classes: int) -> int:
+    """How many of `num_views` an image can have: 0 in a split that is not held in memory or whose views, with the
+    answers, would take more than MOST_BYTES; at most 1 where nothing is augmented."""
     if not isinstance(split, ArraySplit):
         return 0
     if split.augment is None:
-        return min(1, num_views)
-    return num_views if num_views * split.images.nbytes <= MOST_BYTES else 0
+        num_views, copied = min(1, num_views), 0
+    else:
+        copied = split.images.nbytes
+    return num_views if num_views * (copied + 4 * len(split) * num_classes) <= MOST_BYTES else 0
 
 
 def views_of(split: ArraySplit, num_views: int, seed: int) -> ArraySplit:

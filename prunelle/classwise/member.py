@@ -68,8 +68,9 @@ class Making:
 
 @dataclass(frozen=True)
 class Shop:
-    """What all members of a network share; sent to a worker once. named: plain values that tell which network and data
-    these are. answers: of the whole network, None where it is asked at each update."""
+    """What all members of a network share; sent to a worker once. whole: what they are cut from. teacher: the network
+    that they imitate, None where that is `whole`. named: plain values that tell which networks and data these are.
+    answers: of the teacher, None where it is asked at each update."""
 
     task: Task
     whole: Whole
@@ -80,6 +81,12 @@ class Shop:
     named: Mapping[str, Any]
     device: str = "cpu"
     answers: Answers | None = None
+    teacher: Whole | None = None
+
+    @property
+    def asked(self) -> Whole:
+        """The teacher."""
+        return self.teacher or self.whole
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def make_member(job: Job, shop: Shop) -> None:
         dense, cut = prepared(whole, task, job, shop, run)
         member = cut.model
         if shop.making.training is not None:
-            member = train_member(member, whole, task, job, shop, run)
+            member = train_member(member, task, job, shop, run)
         finish(member, dense, cut, job, shop, run)
 
 
@@ -151,11 +158,12 @@ def cut_member(dense: nn.Module, job: Job, shop: Shop, task: Task, run: Run) -> 
     return StoredCut(pruned, made.plan.cuts, {})
 
 
-def train_member(member: nn.Module, whole: nn.Module, task: Task, job: Job, shop: Shop, run: Run) -> nn.Module:
+def train_member(member: nn.Module, task: Task, job: Job, shop: Shop, run: Run) -> nn.Module:
     """The member retrained."""
     answers, num_classes = shop.answers, shop.task.num_classes
     if answers is None:
-        return Train(shop.making.settings(whole, job.group, num_classes), TRAIN)(member, task, run)
+        teacher = shop.asked.open().to(run.device)
+        return Train(shop.making.settings(teacher, job.group, num_classes), TRAIN)(member, task, run)
     train = Told(shop.task.train, job.group, answers)
     task = replace(task, train=train, fingerprint=f"{task.fingerprint} told {answers.num_views}")
     return Train(shop.making.settings(None, job.group, num_classes), TRAIN)(member, task, run)

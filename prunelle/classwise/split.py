@@ -32,6 +32,8 @@ from prunelle.train.identity import plain
 ALIKE = 1e-3
 """By how much what the saved whole says may differ from what its members said: other batch sizes round otherwise."""
 LOOKED_AT = 256
+SHARED = "shared"
+"""In Shop.named: the network that all members are cut from, where that is not the teacher."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,17 @@ class Found:
 
 
 def with_answers(shop: Shop, trials: Sequence[Trial], seed: int, watch: Callable[[str, float], None]) -> Shop:
-    """The shop with the whole network's answers, where a member is still to be trained by them.
+    """The shop with its teacher's answers, where it has none yet and a member is still to be trained by them.
 
     seed: of the views. Raises SettingError, BusyError, CorruptFileError, DiskError.
     """
     making, split = shop.making, shop.task.train
-    num_views = views_held(split, making.num_views)
-    if not num_views or making.training is None or all(run_for(job, shop).done for job in distinct(trials)):
+    num_views = views_held(split, making.num_views, shop.task.num_classes)
+    if shop.answers is not None or not num_views or making.training is None:
         return shop
+    if all(run_for(job, shop).done for job in distinct(trials)):
+        return shop
+    named = {name: value for name, value in shop.named.items() if name != SHARED}
     making.training.precision.check(torch.device(shop.device))
     assert isinstance(split, ArraySplit)
     shown = views_of(split, num_views, seed)
@@ -94,11 +99,11 @@ def with_answers(shop: Shop, trials: Sequence[Trial], seed: int, watch: Callable
         "augment": plain(split.augment),
         "drawn_on": split.images.device.type,
         "precision": str(making.training.precision.dtype),
-        **shop.named,
+        **named,
     }
     run = Run.open(shop.out / "runs", settings, seed, shop.device)
     outputs = asked(
-        shop.whole.open(),
+        shop.asked.open(),
         shown,
         making.training.precision,
         run,

@@ -37,6 +37,13 @@ TargetLatency = Annotated[
 TargetMs = Annotated[
     float | None, typer.Option("--target-ms", help="Or its milliseconds for one image in the first runtime.")
 ]
+SharedMacs = Annotated[
+    float | None,
+    typer.Option(
+        "--shared-macs",
+        help="First cut and train one network for all classes to this share, then cut members from it: for small ones.",
+    ),
+]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Of a member's training, at most; 0 only cuts.")]
 Patience = Annotated[
     int, typer.Option("--patience", min=0, help="Epochs without a gain on val after which a member leaves; 0: never.")
@@ -67,6 +74,7 @@ def classwise(
     target_macs: TargetMacs = None,
     target_latency: TargetLatency = None,
     target_ms: TargetMs = None,
+    shared_macs: SharedMacs = None,
     score: Score = "taylor",
     multiple: Multiple = 1,
     epochs: Epochs = RETRAINING.epochs,
@@ -107,6 +115,7 @@ def classwise(
         "seeds": (seed,),
         "similarity": word(similarity, ("features", "candidates"), "--similarity"),
         "target_macs": 0.5 if target_macs is target_latency is target_ms is None else target_macs,
+        "shared_macs": shared_macs,
         "target_latency": target_latency,
         "target_ms": target_ms,
         "training": training if epochs else None,

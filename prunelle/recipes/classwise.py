@@ -67,10 +67,12 @@ class ClasswiseRecipe(Frozen):
     that before the cut, or with target_ms, or with both thresholds. score: of channels, on the member's own task, or of
     activity, by which a target chooses the thresholds. training: of a member, None for cutting alone; its distill is
     the share of the loss that imitates the whole network. views: of each training image that the whole network is asked
-    about beforehand, once for all members; 0 asks it at each update. adapt: train a network without batch norm by Adam
-    at 0.001 instead. as_one: also one network for all classes, cut to the same target and trained for as many epochs,
-    as the control. choose_on: test-half where the network was trained on val too. train_images: the first of the
-    training split only. look_images: that classes are looked at by. runtimes: that one image is timed in.
+    about beforehand, once for all members; 0 asks it at each update. shared_macs: first one network for all classes is
+    cut to this share and trained as members are, by the first seed, and members are cut from that. adapt: train a
+    network without batch norm by Adam at 0.001 instead. as_one: also one network for all classes, cut to the same
+    target and trained for as many epochs, as the control. choose_on: test-half where the network was trained on val
+    too. train_images: the first of the training split only. look_images: that classes are looked at by. runtimes: that
+    one image is timed in.
     """
 
     kind: Literal["classwise"] = "classwise"
@@ -85,6 +87,7 @@ class ClasswiseRecipe(Frozen):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1_000)] = (0,)
     similarity: SimilarityWord = "features"
     target_macs: TargetMacs | None = 0.5
+    shared_macs: TargetMacs | None = None
     target_latency: Annotated[Number, Field(gt=0, lt=1)] | None = None
     target_ms: Annotated[Number, Field(gt=0, le=1_000_000)] | None = None
     score: ChannelScoreWord | Literal["activity"] = "taylor"
@@ -123,6 +126,7 @@ class ClasswiseRecipe(Frozen):
         by_time = self.target_latency is not None or self.target_ms is not None
         if by_time and not self.runtimes:
             raise ValueError("runtimes is empty and the target is a time; name one")
+        self.check_shared()
         if self.score == "activity" and by_time:
             raise ValueError("score is activity, which a target of time cannot follow; take taylor, or target_macs")
         if thresholds and self.score != "activity":
@@ -132,3 +136,20 @@ class ClasswiseRecipe(Frozen):
         if self.dense is not None and self.dense.distill:
             raise ValueError(f"dense: distill is {self.dense.distill} and it has no teacher; leave it out")
         return self
+
+    def check_shared(self) -> None:
+        """Raises ValueError."""
+        if self.shared_macs is None:
+            return
+        if self.training is None:
+            raise ValueError(f"shared_macs is {self.shared_macs} and nothing is trained; leave it out, or train")
+        if self.target_latency is not None:
+            raise ValueError(
+                f"shared_macs is {self.shared_macs} and target_latency a share of time before the cut, which would be "
+                "the shared network's; take target_ms or target_macs"
+            )
+        if self.target_macs is not None and self.shared_macs < self.target_macs:
+            raise ValueError(
+                f"shared_macs is {self.shared_macs}, below target_macs, {self.target_macs}: members are cut from it; "
+                "raise it"
+            )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prunelle.classwise.speed import Contest, alone, race
-from prunelle.classwise.split import Found, run_for
+from prunelle.classwise.split import Found
 from prunelle.classwise.table import layer_rows
 from prunelle.data.task import Task
 from prunelle.engines.local import num_cores
@@ -32,7 +32,7 @@ def measured(split: Split, asked: Asked) -> dict[str, Any]:
         "num_test": len(own.scores),
         "macs": card.macs,
         "params": card.params,
-        "size_bytes": size_bytes(split.shop.whole.folder),
+        "size_bytes": size_bytes(split.shop.asked.folder),
     }
     names = [[task.class_names[number] for number in group] for group in best.trial.groups]
     members = member_rows(split, names, whole, asked.out)
@@ -48,7 +48,8 @@ def measured(split: Split, asked: Asked) -> dict[str, Any]:
         "groups": [list(group) for group in best.trial.groups],
         "grouping": best.trial.grouping,
         "seed": best.trial.seed,
-        "one": None if split.one is None else one_row(split),
+        "one": None if split.one is None else one_row(split.one, split.task),
+        "shared": None if split.shared is None else one_row(split.shared, split.task),
         "speed": speed,
         "trials": trial_rows(split),
         "groupings": grouping_rows(split),
@@ -97,19 +98,18 @@ def combined_row(best: Found, members: Sequence[dict[str, Any]], out: Path) -> d
     }
 
 
-def one_row(split: Split) -> dict[str, Any]:
-    """The control: one network for all classes, cut to a member's size."""
-    assert split.one is not None
-    run = run_for(split.one.trial.jobs[0], split.shop)
-    card = count("one", load(split.one.members[0].folder, trust=True), split.task.input_shape)
+def one_row(found: Found, task: Task) -> dict[str, Any]:
+    """A network for all classes: the control, cut to a member's size, or what members were cut from."""
+    member = found.members[0]
+    card = count("one", load(member.folder, trust=True), task.input_shape)
     return {
-        "top1": split.one.top1,
-        "top1_low": split.one.top1_low,
-        "top1_high": split.one.top1_high,
+        "top1": found.top1,
+        "top1_low": found.top1_low,
+        "top1_high": found.top1_high,
         "macs": card.macs,
         "params": card.params,
-        "epochs": split.one.members[0].epochs,
-        "run": run.folder.name,
+        "epochs": member.epochs,
+        "run": member.folder.parent.name,
     }
 
 

@@ -64,11 +64,12 @@ def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[
     own = len(member_task(task, jobs[0].group).train)
     asking = asking_seconds(opened.model, task, making, beforehand)
     total = sum(seconds * len(member_task(task, job.group).train) / own for job in jobs) * epochs
+    shared = 0.0 if recipe.shared_macs is None else seconds * len(task.train) / own * epochs
     return {
         "groups": [[task.class_names[number] for number in group] for group in trials[0].groups],
-        "num_trainings": len(jobs) + recipe.as_one,
+        "num_trainings": len(jobs) + recipe.as_one + (recipe.shared_macs is not None),
         "member_epochs": len(jobs) * epochs,
-        "minutes": (total / min(asked.workers, len(jobs)) + asking) / 60,
+        "minutes": (total / min(asked.workers, len(jobs)) + shared + asking) / 60,
         "workers": asked.workers,
         "disk_bytes": 4 * (count_params(opened.model).params * 2 * len(jobs) + beforehand * task.num_classes),
     }
@@ -76,7 +77,7 @@ def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[
 
 def asked_beforehand(making: Making, task: Task) -> int:
     """How many images the whole network is asked about before members train; 0 where it is asked at each update."""
-    return len(task.train) * views_held(task.train, making.num_views)
+    return len(task.train) * views_held(task.train, making.num_views, task.num_classes)
 
 
 @torch.no_grad()

@@ -118,6 +118,8 @@ def notes(recipe: ClasswiseRecipe, found: dict[str, Any]) -> list[str]:
     ]
     if recipe.choose_on == "test-half":
         said = ["Choices were made on the first half of the test split; figures are of its second half, read once."]
+    if found["shared"] is not None:
+        said.append(first_cut(found))
     if found["one"] is not None:
         one = found["one"]
         said.append(
@@ -145,6 +147,15 @@ def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
+def first_cut(found: dict[str, Any]) -> str:
+    """What members were cut from, where that was not the whole network."""
+    shared = found["shared"]
+    return (
+        f"Members were cut from one network for all classes at {shared['macs'] / found['whole']['macs']:.2f}x, trained "
+        f"first for {shared['epochs']} epochs; alone it reaches {100 * shared['top1']:.2f} %."
+    )
+
+
 def summary(found: dict[str, Any]) -> list[str]:
     """What a reader wants to know first, a sentence each."""
     whole, both = found["whole"], found["combined"]
@@ -160,6 +171,8 @@ def summary(found: dict[str, Any]) -> list[str]:
             f"one network for all classes at {one['macs'] / whole['macs']:.2f}x: {100 * one['top1']:.2f} % "
             f"({100 * (one['top1'] - whole['top1']):+.2f} points)."
         )
+    if found["shared"] is not None:
+        said.append(first_cut(found))
     for row in found["speed"]:
         if row["what"].startswith(("members side", "cut as one")):
             said.append(f"{row['runtime']}: {row['what']} {row['ms']:.3f} ms, {row['ratio']:.2f}x the whole network.")

@@ -23,6 +23,7 @@ from prunelle.classwise.cutting import Evidence
 from prunelle.classwise.grouping import check_groups
 from prunelle.classwise.look import Look, look_at
 from prunelle.classwise.member import CANDIDATES, Shop
+from prunelle.classwise.shared import after, before, shared_trial
 from prunelle.classwise.split import Found, Trial, answer, make_all, run_for, save_joined, standing, with_answers
 from prunelle.classwise.whole import Whole
 from prunelle.data.arrays import ArraySplit
@@ -82,7 +83,8 @@ class Asked:
 @dataclass(frozen=True)
 class Split:
     """What came of it. similarities: "features" and "candidates". best: of the trials, by val. joined: its members as
-    one, as saved in OUT. one: the control, one network for all classes; None where it was not asked for."""
+    one, as saved in OUT. one: the control, one network for all classes. shared: the one for all classes that members
+    were cut from. Both None where not asked for."""
 
     recipe: ClasswiseRecipe
     task: Task = field(repr=False)
@@ -93,6 +95,7 @@ class Split:
     best: Found = field(repr=False)
     joined: Members = field(repr=False)
     one: Found | None = field(repr=False)
+    shared: Found | None = field(default=None, repr=False)
 
 
 def run_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> Split:
@@ -111,6 +114,7 @@ def run_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> Split:
         whole, network = whole_of(recipe, asked)
         look = looked(recipe, network, task, asked, watch)
         shop = shop_of(recipe, asked, task, whole, network, look)
+        shared, shop = (None, shop) if recipe.shared_macs is None else with_shared(recipe, asked, shop, watch)
         trials = trials_of(recipe, look)
         control = [Trial("one", recipe.seeds[0], (tuple(range(task.num_classes)),))] if recipe.as_one else []
         shop = with_answers(shop, [*trials, *control], recipe.seeds[0], watch)
@@ -121,7 +125,7 @@ def run_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> Split:
         best = max(found, key=lambda one: one.val_top1)
         joined = keep(best, shop, asked.out)
         one = answer(control[0], shop) if control else None
-        return Split(recipe, task, network, shop, similarities(look), found, best, joined, one)
+        return Split(recipe, task, network, shop, similarities(look), found, best, joined, one, shared)
 
 
 def task_for(recipe: ClasswiseRecipe, asked: Asked) -> Task:
@@ -191,6 +195,19 @@ def shop_of(recipe: ClasswiseRecipe, asked: Asked, task: Task, whole: Whole, net
     named = {"whole": weights, "data": task.fingerprint, "look": [recipe.look_images, recipe.zero, recipe.seeds[0]]}
     evidence = Evidence(look.activations, look.macs, look.carried)
     return Shop(task, whole, look.head, evidence, making, asked.out, named, asked.device)
+
+
+def with_shared(recipe: ClasswiseRecipe, asked: Asked, shop: Shop, watch: Watch) -> tuple[Found, Shop]:
+    """The shared network made, unless it stands, and the shop whose members are cut from it."""
+    assert recipe.shared_macs is not None
+    seed, task = recipe.seeds[0], shop.task
+    trial = shared_trial(task.num_classes, seed)
+    first = with_answers(before(shop, recipe.shared_macs), [trial], seed, watch)
+    with engine_of(asked, first) as engine:
+        make_all([trial], first, engine, lambda: watch("shared network", standing([trial], first)[1]))
+    plain = replace(task, train=task.train.to("cpu"))
+    after_it = after(shop, first, trial, lambda network: look_at(network, plain, recipe.zero, recipe.look_images, seed))
+    return answer(trial, first), after_it
 
 
 @contextmanager

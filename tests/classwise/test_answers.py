@@ -33,7 +33,7 @@ def told(group, num_views=3, augment=crop_flip):
     shown = views_of(split, num_views, 0)
     with torch.no_grad():
         outputs = net()(shown.preprocessing(shown.images))
-    return Told(split, group, Answers(views_held(split, num_views), shown, outputs))
+    return Told(split, group, Answers(views_held(split, num_views, outputs.shape[1]), shown, outputs))
 
 
 def test_views_are_the_splits_own_augmentation_and_differ():
@@ -58,15 +58,17 @@ def test_views_of_more_images_than_a_batch_each_get_their_own_draw(monkeypatch):
 
 def test_without_augmentation_the_images_are_their_only_view(monkeypatch):
     split = train_split(None)
-    assert views_of(split, 4, 0) is split and views_held(split, 4) == 1 and views_held(split, 0) == 0
+    assert views_of(split, 4, 0) is split and views_held(split, 4, 3) == 1 and views_held(split, 0, 3) == 0
 
 
 def test_views_that_outgrow_memory_or_stream_are_not_held(monkeypatch):
     split = train_split()
-    assert views_held(split, 4) == 4
-    monkeypatch.setattr(module, "MOST_BYTES", 3 * split.images.nbytes)
-    assert views_held(split, 3) == 3 and views_held(split, 4) == 0
-    assert views_held(Regrouped(split, (0,)), 1) == 0
+    assert views_held(split, 4, 3) == 4
+    monkeypatch.setattr(module, "MOST_BYTES", 3 * (split.images.nbytes + 4 * 3 * len(split)))
+    assert views_held(split, 3, 3) == 3 and views_held(split, 4, 3) == 0 and views_held(split, 3, 4) == 0
+    plain = replace(split, augment=None)
+    assert views_held(plain, 4, 4) == 1 and views_held(plain, 4, 1 << 30) == 0
+    assert views_held(Regrouped(split, (0,)), 1, 3) == 0
 
 
 @pytest.mark.parametrize("precision", [FP32, BF16], ids=["fp32", "bf16"])

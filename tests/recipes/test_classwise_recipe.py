@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from tiny import same_bits, state_of
 
 from prunelle.classwise import member as member_file
+from prunelle.classwise import split as split_file
 from prunelle.classwise.member import Job, Making, run_of
-from prunelle.classwise.split import Trial, distinct, standing
+from prunelle.classwise.split import Trial, distinct, run_for, standing
 from prunelle.data.groups import Balanced
 from prunelle.data.load import load_task
 from prunelle.errors import CorruptFileError, ModelError, RunConflictError, SettingError
@@ -313,6 +314,55 @@ def test_early_stopping_is_told(tmp_path):
     assert found["saved"] == {"epochs": 4, "epochs_saved": 8, "share": 8 / 12}
 
 
+def test_members_are_cut_from_one_network_for_all_classes_and_taught_by_the_whole(tmp_path, monkeypatch):
+    asked_whom = []
+    real = split_file.asked
+
+    def listening(teacher: torch.nn.Module, *rest: Any) -> torch.Tensor:
+        asked_whom.append(count("teacher", teacher, (1, 8, 8)).macs)
+        return real(teacher, *rest)
+
+    monkeypatch.setattr(split_file, "asked", listening)
+    made = recipe(groups=(LOW, HIGH), shared_macs=0.7, target_macs=0.4, as_one=True)
+    out = tmp_path / "out"
+    split, found = run(made, out)
+    whole, shared = found["whole"]["macs"], split.shop.whole.open()
+    assert asked_whom == [whole]
+    assert 0.4 * whole < found["shared"]["macs"] == count("shared", shared, (1, 8, 8)).macs <= 0.7 * whole
+    assert found["shared"]["epochs"] == 2 and 0.1 < found["shared"]["top1"] <= 1
+    widths = dict(layer_widths(shared))
+    for number, row in enumerate(found["members"]):
+        assert row["macs_share"] == row["macs"] / whole <= 0.4
+        member = dict(layer_widths(load(out / "members" / str(number))))
+        assert all(member[name] <= widths[name] for name in ("conv1", "conv2", "fc1")) and member != widths
+        told = json.loads((out / "members" / str(number) / "candidates.json").read_text())
+        assert sum(line["channels"] for line in told["sets"]) == sum(widths.values()) - 10
+    assert found["one"]["macs"] <= 0.4 * whole
+    assert any("Members were cut from one network for all classes" in line for line in summary(found))
+    given, targets = answers(open_model(str(out)).model, load_task("digits"))
+    assert (given == targets).double().mean().item() == found["combined"]["top1"] > 0.2
+    before = files_of(out)
+    monkeypatch.setattr(split_file, "asked", explode)
+    assert run(made, out)[1] == found and files_of(out) == before
+
+
+def test_members_of_a_shared_network_go_on_after_a_kill(tmp_path):
+    made = recipe(groups=(LOW, HIGH), shared_macs=0.7, target_macs=0.4)
+    out = tmp_path / "out"
+    split, found = run(made, out)
+    (out / "result.json").unlink()
+    shutil.rmtree(run_for(split.best.trial.jobs[1], split.shop).folder)
+    assert told(run(made, out)[1]) == told(found)
+
+
+def weighed(model: torch.nn.Module) -> list[Any]:
+    return [part for part in model.modules() if isinstance(part, torch.nn.Conv2d | torch.nn.Linear)]
+
+
+def layer_widths(model: torch.nn.Module) -> list[tuple[str, int]]:
+    return [(name, part.weight.shape[0]) for name, part in model.named_modules() if part in weighed(model)]
+
+
 def test_thresholds_instead_of_a_target(tmp_path):
     made = recipe(groups=(LOW, HIGH), target_macs=None, score="activity", apoz=0.5, mean=0.8, training=None)
     _, found = run(made, tmp_path / "out")
@@ -376,6 +426,10 @@ def test_groups_that_do_not_fit_the_data_are_refused_before_anything_is_written(
         ({"target_macs": None, "apoz": 0.5, "mean": 1.0}, "set score to activity"),
         ({"target_macs": 1.5}, "less than or equal to 1"),
         ({"target_macs": 0.0}, "greater than 0"),
+        ({"shared_macs": 0.4}, "below target_macs"),
+        ({"shared_macs": 0.7, "training": None}, "nothing is trained"),
+        ({"shared_macs": 0.7, "target_macs": None, "target_latency": 0.5}, "take target_ms or target_macs"),
+        ({"shared_macs": 1.5}, "less than or equal to 1"),
         ({"training": Training(epochs=1, label_smoothing=0.1)}, "label_smoothing is not for members"),
         ({"dense": Training(epochs=1, distill=0.5)}, "it has no teacher"),
         ({"groupings": ("sorted",)}, "Input should be"),
@@ -395,6 +449,7 @@ def test_a_dry_run_writes_nothing_and_tells_the_groups_that_will_be(tmp_path):
     assert (planned["num_trainings"], planned["member_epochs"], planned["workers"]) == (5, 8, 1)
     assert planned["minutes"] > 0 and planned["disk_bytes"] > 0
     assert plan_classwise(recipe(training=None), asked, quiet)["minutes"] == 0.0
+    assert plan_classwise(recipe(shared_macs=0.7), asked, quiet)["num_trainings"] == 5
 
 
 def test_groups_are_a_function_of_what_is_alike_and_the_seed(done):
