@@ -9,8 +9,10 @@ sanitizers of addresses and undefined behaviour; equal outputs whatever the work
 once; the same classes as PyTorch here, under qemu for aarch64, and in node for wasm32. int16 may differ from PyTorch in
 one of 200 classes, and must give the same classes everywhere.
 Weights are random, nine in ten zero, unless --model brings a saved folder. Images are test images of MNIST and CIFAR-10
-where --data-dir or PRUNELLE_DATA has them, else noise. A tool that is missing is named as absent, which is no failure;
-exits 1 when something is wrong. About 15 minutes on two cores, and a few more when zig makes its C library first.
+where --data-dir or PRUNELLE_DATA has them, else noise; with random weights only those whose class PyTorch itself keeps
+under a little noise before every layer, for a deep network of random weights makes a little much. A tool that is
+missing is named as absent, which is no failure; exits 1 when something is wrong. About 15 minutes on two cores, and a
+few more when zig makes its C library first.
 """
 
 from __future__ import annotations
@@ -50,6 +52,9 @@ NO_INT16 = {"mobilenetv3_small": "hardswish"}
 """Networks that int16 refuses, and the word its error must hold."""
 TARGETS = ("native", "x86-64-v3", "aarch64-linux", "wasm32-wasi")
 HERE = TARGETS[:2]
+NOISE, DRAWS = 2**-12, 4
+"""To find images whose class is sure: noise before every layer, as a share of a channel's largest input, and how
+often that is tried."""
 SLOW_IMAGES = 3
 """Under valgrind, which is fifty times slower."""
 
@@ -101,15 +106,34 @@ def sparse(model: nn.Module, images: Tensor) -> nn.Module:
     return model
 
 
-def images_of(data: str, shape: tuple[int, ...], asked: argparse.Namespace) -> tuple[Tensor, str]:
+def sure(model: nn.Module, images: Tensor) -> Tensor:
+    """Those images whose class stays what it is under a little noise, judged before any library is built."""
+    chance = torch.Generator().manual_seed(2)
+
+    def disturb(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        x = inputs[0]
+        most = x.abs().amax([axis for axis in range(x.ndim) if axis != 1], keepdim=True)
+        return x + NOISE * most * torch.randn(x.shape, generator=chance)
+
+    with torch.inference_mode():
+        classes = model(images).argmax(1)
+        layers = [part for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+        hooks = [layer.register_forward_pre_hook(disturb) for layer in layers]
+        kept = torch.stack([model(images).argmax(1) == classes for _ in range(DRAWS)]).all(0)
+    for hook in hooks:
+        hook.remove()
+    return images[kept]
+
+
+def images_of(data: str, shape: tuple[int, ...], num_images: int, data_dir: str | None) -> tuple[Tensor, str]:
     """(n, channels, height, width) test images as the network reads them, and what they are."""
     if data:
         try:
-            task = load_task(data, data_dir=asked.data_dir)
-            return next(iter(task.test.epoch(asked.images)))[0], data
+            task = load_task(data, data_dir=data_dir)
+            return next(iter(task.test.epoch(num_images)))[0], data
         except PrunelleError as error:
             print(f"{data}: {error}; noise instead", flush=True)
-    return torch.randn(asked.images, *shape, generator=torch.Generator().manual_seed(1)), "noise"
+    return torch.randn(num_images, *shape, generator=torch.Generator().manual_seed(1)), "noise"
 
 
 def attempt(net: str, precision: str, what: str, tools: tuple[str, ...], check: Callable[[], str]) -> Row:
@@ -193,8 +217,13 @@ def network(net: str, asked: argparse.Namespace, root: Path) -> Iterator[Row]:
     spec, shape, data = NETS[net]
     folder = dict(pair.split("=", 1) for pair in asked.model).get(net)
     opened = open_model(folder) if folder else open_model(spec, input_shape=shape)
-    images, source = images_of(data, shape, asked)
-    model = opened.model.eval() if folder else sparse(opened.model, images)
+    images, source = images_of(data, shape, asked.images if folder else 3 * asked.images, asked.data_dir)
+    model = opened.model.eval()
+    if not folder:
+        model = sparse(opened.model, images).eval()
+        images = sure(model, images)[: asked.images]
+        if len(images) < asked.images:
+            raise SystemExit(f"{net}: PyTorch is sure of {len(images)} images, must be {asked.images}; give a --model.")
     print(f"{net}: {folder or spec + ', random weights, 90 % zeros'}; {len(images)} images of {source}", flush=True)
     for precision in asked.precision:
         work = root / net / precision
