@@ -6,6 +6,7 @@ Needs CIFAR-10 and DIR/cifar10_MODEL.safetensors, a network trained on all of CI
 were chosen on the first 5,000 test images (--choosing) and top1 is told on the other 5,000, and on all 10,000 beside.
 All weights of convolutions and of the linear layer get BITS bits and a scale for each output channel, the first and the
 last layer too; activations and batch norm stay float32. SGD with the float network as teacher, one thread, bfloat16.
+Expected: 91.98 % in float32, 90.48 rounded to 4 bits, 92.04 trained for 3 epochs, 7 minutes of one Zen 4 core.
 Bar: resnet20 at 4 bits: top1 >= 91.2 %.
 """
 
