@@ -7,8 +7,8 @@ DIR: holds cifar10_resnet44.safetensors, a trained network. 2 and 5 groups at mo
 member, 10 members of one class at .3. The bars: within 1 point of the whole network (10 members: 2), each member within
 its share; one image with 2 groups at least 1.5 times as fast as the whole network with 2 threads in one runtime; beside
 them one network for all classes cut to the same size (--as-one). Choices are made on the first half of the test split,
-figures are of the second. In bf16, 2 groups with --as-one
-took an hour beside other work, 5 groups with 10 epochs 80 minutes of one core.
+figures are of the second. In bf16, 2 groups with --as-one took an hour beside other work, 5 groups with 10 epochs 80
+minutes of one core.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def one(options: argparse.Namespace, groups: int, out: Path) -> dict[str, Any]:
             print(f"  {row['runtime']:12} {row['what']:34} {row['ms']:.3f} ms  {ratio}")
     sys.stdout.flush()
     return {"groups": groups, "met": met, "lost": lost, "faster": faster} | {
-        name: found[name] for name in ("whole", "combined", "members", "one", "speed", "confusion")
+        name: found[name] for name in ("whole", "combined", "members", "one", "shared", "speed", "confusion")
     }
 
 

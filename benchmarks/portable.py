@@ -18,6 +18,7 @@ few more when zig makes its C library first.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -107,7 +108,8 @@ def sparse(model: nn.Module, images: Tensor) -> nn.Module:
 
 
 def sure(model: nn.Module, images: Tensor) -> Tensor:
-    """Those images whose class stays what it is under a little noise, judged before any library is built."""
+    """Those of `images` (N, channels, height, width) whose class stays the same under a little noise, judged before any
+    library is built."""
     chance = torch.Generator().manual_seed(2)
 
     def disturb(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -115,14 +117,13 @@ def sure(model: nn.Module, images: Tensor) -> Tensor:
         most = x.abs().amax([axis for axis in range(x.ndim) if axis != 1], keepdim=True)
         return x + NOISE * most * torch.randn(x.shape, generator=chance)
 
+    noisy = copy.deepcopy(model)
+    for part in noisy.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            part.register_forward_pre_hook(disturb)
     with torch.inference_mode():
         classes = model(images).argmax(1)
-        layers = [part for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
-        hooks = [layer.register_forward_pre_hook(disturb) for layer in layers]
-        kept = torch.stack([model(images).argmax(1) == classes for _ in range(DRAWS)]).all(0)
-    for hook in hooks:
-        hook.remove()
-    return images[kept]
+        return images[torch.stack([noisy(images).argmax(1) == classes for _ in range(DRAWS)]).all(0)]
 
 
 def images_of(data: str, shape: tuple[int, ...], num_images: int, data_dir: str | None) -> tuple[Tensor, str]:
@@ -223,7 +224,9 @@ def network(net: str, asked: argparse.Namespace, root: Path) -> Iterator[Row]:
         model = sparse(opened.model, images).eval()
         images = sure(model, images)[: asked.images]
         if len(images) < asked.images:
-            raise SystemExit(f"{net}: PyTorch is sure of {len(images)} images, must be {asked.images}; give a --model.")
+            said = f"PyTorch is sure of {len(images)} images, must be {asked.images}; give a --model"
+            yield Row(net, asked.precision[0], "images to judge by", "python", said)
+            return
     print(f"{net}: {folder or spec + ', random weights, 90 % zeros'}; {len(images)} images of {source}", flush=True)
     for precision in asked.precision:
         work = root / net / precision

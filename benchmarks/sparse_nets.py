@@ -11,8 +11,8 @@ images (--choosing) and top1 is told on the other 5,000 and on all. lenet5 and l
 network made before.
 --scope: cost for the residual networks, whose weights cost 1 to 1,024 multiply-adds, global for lenet_300_100. lenet5
 is made to be fast: its convolutions, which make all but a sixth of its multiply-adds, keep 20 and 7 % (--shares: what
-each layer loses), of the 500 units of the large linear layer 59 stay, nearly all their weights with them (--score
-units), so that the library reads it as dense rows, and the dense network teaches. In two rounds, chosen on the 5,000
+each layer loses), of the 500 units of the large linear layer 59 stay, with two thirds of their weights (--score units),
+so that the library reads it as dense rows, and the dense network teaches. In two rounds, chosen on the 5,000
 validation images:
     --model lenet5 --dense D --epochs 16 --frequency 50 --out A
     --model lenet5 --dense D --start A --epochs 7 --out B
@@ -91,11 +91,11 @@ def settings_of(asked: argparse.Namespace, epochs: int, teacher: nn.Module | Non
 def step_of(asked: argparse.Namespace, dense: nn.Module) -> PruneGradually:
     """What makes the sparse network."""
     settings = settings_of(asked, asked.epochs or EPOCHS[asked.model][1], dense)
-    if asked.model in CIFAR:
-        return PruneGradually(asked.sparsity, settings, SCORES[asked.score or "magnitude"], scope_of(asked))
     score = SCORES[asked.score or ("units" if asked.model == "lenet5" else "magnitude")]
     if score is unit_magnitude:
         score = partial(unit_magnitude, power=asked.power)
+    if asked.model in CIFAR:
+        return PruneGradually(asked.sparsity, settings, score, scope_of(asked))
     return PruneGradually(asked.sparsity, settings, score, scope_of(asked), end=0.5, frequency=asked.frequency)
 
 

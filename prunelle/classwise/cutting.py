@@ -82,8 +82,9 @@ class Cutting:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of the whole network. activations: by class, see prune.by_activation; a member has the same graph,
-    its head apart. macs: of one image. carried: paths of the layers whose channels residual sums carry."""
+    """What is known of the network that members are cut from. activations: by class, see prune.by_activation; a member
+    has the same graph, its head apart. macs: of one image, of the whole network. carried: paths of the layers whose
+    channels residual sums carry."""
 
     activations: Mapping[Key, Activations]
     macs: float

@@ -33,6 +33,8 @@ from prunelle.train.stage import Train
 
 NETWORK, CANDIDATES, OUTPUTS = "network", "candidates.json", "outputs"
 CUT, TRAIN = "cut", "train"
+SHARED = "shared"
+"""In Shop.named: the network that all members are cut from, where that is not the teacher."""
 HEAD_IMAGES = 2048
 """That the row for "none of mine" is fitted to."""
 
@@ -84,8 +86,8 @@ class Shop:
     teacher: Whole | None = None
 
     @property
-    def asked(self) -> Whole:
-        """The teacher."""
+    def taught_by(self) -> Whole:
+        """The network whose answers members learn."""
         return self.teacher or self.whole
 
 
@@ -162,7 +164,7 @@ def train_member(member: nn.Module, task: Task, job: Job, shop: Shop, run: Run) 
     """The member retrained."""
     answers, num_classes = shop.answers, shop.task.num_classes
     if answers is None:
-        teacher = shop.asked.open().to(run.device)
+        teacher = shop.taught_by.open().to(run.device) if shop.making.distill else None
         return Train(shop.making.settings(teacher, job.group, num_classes), TRAIN)(member, task, run)
     train = Told(shop.task.train, job.group, answers)
     task = replace(task, train=train, fingerprint=f"{task.fingerprint} told {answers.num_views}")

@@ -14,7 +14,18 @@ from torch import Tensor, nn
 from prunelle.classwise.answers import Answers, asked, views_held, views_of
 from prunelle.classwise.combine import Mistakes, calibrated, mistakes
 from prunelle.classwise.head import member_of
-from prunelle.classwise.member import NETWORK, OUTPUTS, Job, Shop, head_batches, make_member, prepare, run_of, top1_of
+from prunelle.classwise.member import (
+    NETWORK,
+    OUTPUTS,
+    SHARED,
+    Job,
+    Shop,
+    head_batches,
+    make_member,
+    prepare,
+    run_of,
+    top1_of,
+)
 from prunelle.classwise.member_task import member_targets, member_task
 from prunelle.classwise.whole import cuts_of_members, joined
 from prunelle.data.arrays import ArraySplit
@@ -32,8 +43,6 @@ from prunelle.train.identity import plain
 ALIKE = 1e-3
 """By how much what the saved whole says may differ from what its members said: other batch sizes round otherwise."""
 LOOKED_AT = 256
-SHARED = "shared"
-"""In Shop.named: the network that all members are cut from, where that is not the teacher."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ def with_answers(shop: Shop, trials: Sequence[Trial], seed: int, watch: Callable
     }
     run = Run.open(shop.out / "runs", settings, seed, shop.device)
     outputs = asked(
-        shop.asked.open(),
+        shop.taught_by.open(),
         shown,
         making.training.precision,
         run,

@@ -138,18 +138,18 @@ class ClasswiseRecipe(Frozen):
         return self
 
     def check_shared(self) -> None:
-        """Raises ValueError."""
+        """Raises ValueError where nothing would be trained, or where members would not be smaller."""
         if self.shared_macs is None:
             return
         if self.training is None:
-            raise ValueError(f"shared_macs is {self.shared_macs} and nothing is trained; leave it out, or train")
+            raise ValueError(f"shared_macs is {self.shared_macs} and goes with training alone; leave it out, or train")
         if self.target_latency is not None:
             raise ValueError(
                 f"shared_macs is {self.shared_macs} and target_latency a share of time before the cut, which would be "
                 "the shared network's; take target_ms or target_macs"
             )
-        if self.target_macs is not None and self.shared_macs < self.target_macs:
+        if self.target_macs is not None and self.shared_macs <= self.target_macs:
             raise ValueError(
-                f"shared_macs is {self.shared_macs}, below target_macs, {self.target_macs}: members are cut from it; "
-                "raise it"
+                f"shared_macs is {self.shared_macs}, must be above target_macs, {self.target_macs}: members are cut "
+                "from it; change one of them"
             )

@@ -32,7 +32,7 @@ def measured(split: Split, asked: Asked) -> dict[str, Any]:
         "num_test": len(own.scores),
         "macs": card.macs,
         "params": card.params,
-        "size_bytes": size_bytes(split.shop.asked.folder),
+        "size_bytes": size_bytes(split.shop.taught_by.folder),
     }
     names = [[task.class_names[number] for number in group] for group in best.trial.groups]
     members = member_rows(split, names, whole, asked.out)

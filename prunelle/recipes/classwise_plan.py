@@ -13,7 +13,7 @@ from torch import nn
 from prunelle.classwise.answers import views_held
 from prunelle.classwise.head import wide_member_of
 from prunelle.classwise.look import Look, look_at
-from prunelle.classwise.member import Making, head_batches
+from prunelle.classwise.member import Job, Making, head_batches
 from prunelle.classwise.member_task import member_task
 from prunelle.data.task import Task
 from prunelle.measure.accuracy import EVAL_BATCH
@@ -34,7 +34,8 @@ EVAL_COST = 1 / 3
 
 
 def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[str, Any]:
-    """{groups (class names, of the first trial), num_trainings, member_epochs, minutes, workers, disk_bytes}.
+    """{groups (class names, of the first trial), num_trainings, member_epochs (of all trainings), minutes, workers,
+    disk_bytes}.
 
     Nothing is written. An uncut member is timed, so that the minutes are an upper bound; the training of a network that
     is not trained yet is not in them, and its groups are those of random weights. Raises as `run_classwise`.
@@ -63,15 +64,22 @@ def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[
     seconds = epoch_seconds(making, task, opened.model, look, jobs[0].group, not beforehand) if epochs else 0.0
     own = len(member_task(task, jobs[0].group).train)
     asking = asking_seconds(opened.model, task, making, beforehand)
-    total = sum(seconds * len(member_task(task, job.group).train) / own for job in jobs) * epochs
-    shared = 0.0 if recipe.shared_macs is None else seconds * len(task.train) / own * epochs
+    everyone = Job(tuple(range(task.num_classes)), recipe.seeds[0])
+    beside = [*jobs, *([everyone] if recipe.as_one else [])]
+    first = [] if recipe.shared_macs is None else [everyone]
+
+    def training_seconds(wanted: list[Job]) -> float:
+        return sum(seconds * len(member_task(task, job.group).train) / own for job in wanted) * epochs
+
+    num = len(beside) + len(first)
+    spent = training_seconds(first) + training_seconds(beside) / min(asked.workers, len(beside))
     return {
         "groups": [[task.class_names[number] for number in group] for group in trials[0].groups],
-        "num_trainings": len(jobs) + recipe.as_one + (recipe.shared_macs is not None),
-        "member_epochs": len(jobs) * epochs,
-        "minutes": (total / min(asked.workers, len(jobs)) + shared + asking) / 60,
+        "num_trainings": num,
+        "member_epochs": num * epochs,
+        "minutes": (spent + asking) / 60,
         "workers": asked.workers,
-        "disk_bytes": 4 * (count_params(opened.model).params * 2 * len(jobs) + beforehand * task.num_classes),
+        "disk_bytes": 4 * (count_params(opened.model).params * 2 * num + beforehand * task.num_classes),
     }
 
 

@@ -3,6 +3,7 @@
 OUT/classwise.json          what is done, sealed; another recipe in the same folder is refused
 OUT/runs/ID/                a folder for the whole network and one for each member
 OUT/look.json               class similarities, sealed
+OUT/shared/                 with shared_macs: the network that members were cut from, a MODEL, and what it gave up
 OUT/members/N/              the members of the chosen grouping, each a MODEL, and what it gave up
 OUT/model.*                 all of them as one MODEL
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from prunelle.classwise.cutting import Evidence
 from prunelle.classwise.grouping import check_groups
 from prunelle.classwise.look import Look, look_at
 from prunelle.classwise.member import CANDIDATES, Shop
-from prunelle.classwise.shared import after, before, shared_trial
+from prunelle.classwise.shared import shared_trial, shop_for_shared, shop_from_shared
 from prunelle.classwise.split import Found, Trial, answer, make_all, run_for, save_joined, standing, with_answers
 from prunelle.classwise.whole import Whole
 from prunelle.data.arrays import ArraySplit
@@ -202,12 +204,13 @@ def with_shared(recipe: ClasswiseRecipe, asked: Asked, shop: Shop, watch: Watch)
     assert recipe.shared_macs is not None
     seed, task = recipe.seeds[0], shop.task
     trial = shared_trial(task.num_classes, seed)
-    first = with_answers(before(shop, recipe.shared_macs), [trial], seed, watch)
+    first = with_answers(shop_for_shared(shop, recipe.shared_macs), [trial], seed, watch)
     with engine_of(asked, first) as engine:
         make_all([trial], first, engine, lambda: watch("shared network", standing([trial], first)[1]))
+    watch("looking at the shared network", 1.0)
     plain = replace(task, train=task.train.to("cpu"))
-    after_it = after(shop, first, trial, lambda network: look_at(network, plain, recipe.zero, recipe.look_images, seed))
-    return answer(trial, first), after_it
+    look = partial(look_at, task=plain, zero=recipe.zero, num_images=recipe.look_images, seed=seed)
+    return answer(trial, first), shop_from_shared(shop, first, trial, look)
 
 
 @contextmanager

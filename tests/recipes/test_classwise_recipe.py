@@ -337,6 +337,8 @@ def test_members_are_cut_from_one_network_for_all_classes_and_taught_by_the_whol
         assert all(member[name] <= widths[name] for name in ("conv1", "conv2", "fc1")) and member != widths
         told = json.loads((out / "members" / str(number) / "candidates.json").read_text())
         assert sum(line["channels"] for line in told["sets"]) == sum(widths.values()) - 10
+    kept = load(out / "shared")
+    assert same_bits(state_of(kept), state_of(shared)) and (out / "shared" / "candidates.json").exists()
     assert found["one"]["macs"] <= 0.4 * whole
     assert any("Members were cut from one network for all classes" in line for line in summary(found))
     given, targets = answers(open_model(str(out)).model, load_task("digits"))
@@ -353,6 +355,13 @@ def test_members_of_a_shared_network_go_on_after_a_kill(tmp_path):
     (out / "result.json").unlink()
     shutil.rmtree(run_for(split.best.trial.jobs[1], split.shop).folder)
     assert told(run(made, out)[1]) == told(found)
+
+
+def test_a_shared_network_that_is_not_cut_is_trained_on_and_the_teacher_asked_at_each_update(tmp_path):
+    made = recipe(groups=(LOW, HIGH), shared_macs=1.0, target_macs=0.5, views=0)
+    _, found = run(made, tmp_path / "out")
+    assert found["shared"]["macs"] == found["whole"]["macs"] and found["shared"]["epochs"] == 2
+    assert all(row["macs_share"] <= 0.5 and row["epochs"] == 2 for row in found["members"])
 
 
 def weighed(model: torch.nn.Module) -> list[Any]:
@@ -426,8 +435,9 @@ def test_groups_that_do_not_fit_the_data_are_refused_before_anything_is_written(
         ({"target_macs": None, "apoz": 0.5, "mean": 1.0}, "set score to activity"),
         ({"target_macs": 1.5}, "less than or equal to 1"),
         ({"target_macs": 0.0}, "greater than 0"),
-        ({"shared_macs": 0.4}, "below target_macs"),
-        ({"shared_macs": 0.7, "training": None}, "nothing is trained"),
+        ({"shared_macs": 0.4}, "must be above target_macs, 0.5"),
+        ({"shared_macs": 0.5}, "must be above target_macs, 0.5"),
+        ({"shared_macs": 0.7, "training": None}, "goes with training alone"),
         ({"shared_macs": 0.7, "target_macs": None, "target_latency": 0.5}, "take target_ms or target_macs"),
         ({"shared_macs": 1.5}, "less than or equal to 1"),
         ({"training": Training(epochs=1, label_smoothing=0.1)}, "label_smoothing is not for members"),
@@ -446,10 +456,11 @@ def test_a_dry_run_writes_nothing_and_tells_the_groups_that_will_be(tmp_path):
     planned = plan_classwise(recipe(as_one=True), asked, quiet)
     assert not list(tmp_path.iterdir())
     assert planned["groups"] == [list("01234"), list("567"), ["8"], ["9"]]
-    assert (planned["num_trainings"], planned["member_epochs"], planned["workers"]) == (5, 8, 1)
+    assert (planned["num_trainings"], planned["member_epochs"], planned["workers"]) == (5, 10, 1)
     assert planned["minutes"] > 0 and planned["disk_bytes"] > 0
     assert plan_classwise(recipe(training=None), asked, quiet)["minutes"] == 0.0
-    assert plan_classwise(recipe(shared_macs=0.7), asked, quiet)["num_trainings"] == 5
+    more = plan_classwise(recipe(shared_macs=0.7, as_one=True), asked, quiet)
+    assert (more["num_trainings"], more["member_epochs"]) == (6, 12) and more["disk_bytes"] > planned["disk_bytes"]
 
 
 def test_groups_are_a_function_of_what_is_alike_and_the_seed(done):
