@@ -6,7 +6,7 @@ Each network is shipped by auto, and every format and precision that passes the 
 them are timed in turns by `prunelle bench` in a new process, batch 1, one thread. A MODEL is a word or a saved folder;
 default are six: LeNets on MNIST with 92 % zeros after an epoch, ResNet-20 and 44 from W/cifar10_MODEL.safetensors as
 they are and with 90 % zeros in one shot, MobileNetV2 at 224 with random weights, 90 % of each layer zeros, judged on
-noise. Half an hour beside other work for the first five.
+noise. Forty minutes beside other work.
 Bar: the time of what auto shipped is at most --bar times the time of the fastest, on every network. Writes auto.json
 into --out and prints a table.
 """
@@ -79,9 +79,10 @@ def made(name: str, sparsity: float, data: str | None, asked: argparse.Namespace
         task = load_task(data, data_dir=asked.data_dir)
         train = Train(TrainSettings(1, 1e-3, optimizer=Adam()))
         model, preprocessing = train(model, task, Run.open(folder / "run", {"net": name}, 0)), task.preprocessing
-    model = zeroed(model, sparsity, per_layer).eval() if data is None else zeroed(model, sparsity).eval()
     if data is None:
-        wake_(model)
+        wake_(zeroed(model, sparsity, per_layer))
+    else:
+        zeroed(model, sparsity).eval()
     save(model, folder / "net", builder=opened.builder, cuts=opened.cuts, preprocessing=preprocessing)
     return str(folder / "net")
 
