@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from torch import nn
 from prunelle.classwise.activity import Similarity
 from prunelle.classwise.cutting import Cutting, Evidence
 from prunelle.classwise.grouping import Grouping, check_groups, kmeans
+from prunelle.classwise.joining import save_joined
 from prunelle.classwise.look import NUM_IMAGES, look_at
 from prunelle.classwise.member import Making, Shop
-from prunelle.classwise.split import Found, Trial, answer, make_all, save_joined, standing, with_answers
+from prunelle.classwise.shared import check_shared, with_shared
+from prunelle.classwise.split import Found, Trial, answer, make_all, standing, with_answers
 from prunelle.classwise.whole import Whole
 from prunelle.data.task import Task
 from prunelle.engines.local import num_cores, workers_of
@@ -57,6 +60,7 @@ def divide(
     groups: int | Groups = 2,
     grouping: Grouping = kmeans,
     making: Making = MAKING,
+    shared_macs: float | None = None,
     seed: int = 0,
     workers: int | None = None,
     builder: Builder | None = None,
@@ -67,15 +71,18 @@ def divide(
     model: trained, on the CPU; it stays as it was. task: with one class an image; choices are made on val, test is read
     once. out: a folder of its own; started again with the same arguments it goes on where it stood. groups: how many,
     or the classes of each. making: how far members are cut and how they are trained; the preset is for networks with
-    batch norm. workers: processes of one thread, None for one a core; the module's class is importable by name.
-    builder: how to make the module without you; without one OUT is loaded by `load(OUT, model=...)`, given `Members` of
-    dense members. watch: is told what is going on.
+    batch norm. shared_macs: first one network for all classes is cut to this share of the multiply-adds, trained as
+    members are and kept in OUT/shared; members are cut from that. workers: processes of one thread, None for one a
+    core; the module's class is importable by name. builder: how to make the module without you; without one OUT is
+    loaded by `load(OUT, model=...)`, given `Members` of dense members. watch: is told what is going on.
     Raises SettingError, ModelError, DataError, RunConflictError, BusyError, DivergedError, DiskError.
     """
     out = Path(out)
     if holds_strangers(out, CLAIM):
         raise RunConflictError(f"{out}: is not empty and holds no {CLAIM}; choose another folder for out.")
     given = given_groups(groups, task)
+    if shared_macs is not None:
+        check_shared(making, shared_macs)
     make_folder(out)
     own = copy.deepcopy(model).eval()
     with held(out / ".lock"):
@@ -84,15 +91,19 @@ def divide(
         save(own, out / WHOLE, builder=builder, preprocessing=task.preprocessing, class_names=task.class_names)
         whole = Whole(out / WHOLE, builder, Cuts(), own if builder is None else None)
         watch("looking at classes", 0.0)
-        look = look_at(own, task, making.cutting.zero, NUM_IMAGES, seed)
+        read = partial(look_at, task=task, zero=making.cutting.zero, num_images=NUM_IMAGES, seed=seed)
+        look = read(own)
         shop = Shop(task, whole, look.head, Evidence(look.activations, look.macs, look.carried), making, out, named)
         if isinstance(groups, int):
             found = grouping(look.similarity, look.features, groups, np.random.default_rng(derive(seed, "grouping")))
         else:
             found = given
         trial = Trial(getattr(grouping, "__name__", "own") if isinstance(groups, int) else "given", seed, found)
+        engine_of = partial(workers_of, min(workers or num_cores(), len(found)))
+        if shared_macs is not None:
+            shop = with_shared(shop, shared_macs, seed, engine_of, read, watch)[1]
         shop = with_answers(shop, [trial], seed, watch)
-        with workers_of(min(workers or num_cores(), len(found)), shop) as engine:
+        with engine_of(shop) as engine:
             make_all([trial], shop, engine, lambda: watch(*standing([trial], shop)))
         said = answer(trial, shop)
         return Divided(save_joined(said, shop, out), said, look.similarity)

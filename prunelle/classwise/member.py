@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from prunelle.classwise.answers import Answers, Told
 from prunelle.classwise.cutting import Cutting, Evidence, plan_member, to_json
-from prunelle.classwise.head import Head, narrowed, wide_member_of
+from prunelle.classwise.head import Head, member_of, narrowed, wide_member_of
 from prunelle.classwise.member_task import member_targets, member_task
 from prunelle.classwise.teacher import Merged, compared
 from prunelle.classwise.whole import Whole
@@ -120,11 +119,11 @@ def make_member(job: Job, shop: Shop) -> None:
         return
     with run.locked():
         whole, task = shop.whole.open().to(run.device), member_task(shop.task, job.group)
-        dense, cut = prepared(whole, task, job, shop, run)
+        cut = prepared(whole, task, job, shop, run)
         member = cut.model
         if shop.making.training is not None:
             member = train_member(member, task, job, shop, run)
-        finish(member, dense, cut, job, shop, run)
+        finish(member, cut, job, shop, run)
 
 
 def prepare(job: Job, shop: Shop) -> None:
@@ -135,11 +134,11 @@ def prepare(job: Job, shop: Shop) -> None:
             prepared(shop.whole.open().to(run.device), member_task(shop.task, job.group), job, shop, run)
 
 
-def prepared(whole: nn.Module, task: Task, job: Job, shop: Shop, run: Run) -> tuple[nn.Module, StoredCut]:
-    """The wide member before it is cut, and cut; the cut is made once a run. task: the member's."""
+def prepared(whole: nn.Module, task: Task, job: Job, shop: Shop, run: Run) -> StoredCut:
+    """The wide member, cut; the cut is made once a run. task: the member's."""
     dense = wide_member_of(whole, shop.head, job.group, head_batches(shop.task, job.seed))
     begun = f"{job.group} {plain(shop.making.cutting)} {task.fingerprint}"
-    return dense, cut_once(run, CUT, begun, dense, lambda: cut_member(dense, job, shop, task, run))
+    return cut_once(run, CUT, begun, dense, lambda: cut_member(dense, job, shop, task, run))
 
 
 def head_batches(task: Task, seed: int) -> list[Batch]:
@@ -171,10 +170,10 @@ def train_member(member: nn.Module, task: Task, job: Job, shop: Shop, run: Run) 
     return Train(shop.making.settings(None, job.group, num_classes), TRAIN)(member, task, run)
 
 
-def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) -> None:
-    """Save, open what was saved, ask it, write the card. dense: the wide member before it was cut."""
+def finish(member: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) -> None:
+    """Save, open what was saved, ask it, write the card. member: wide."""
     num_classes = shop.task.num_classes
-    member, dense = (narrowed(one, shop.head, job.group, num_classes) for one in (member, dense))
+    member = narrowed(member, shop.head, job.group, num_classes)
     folder, task = run.folder / NETWORK, member_task(shop.task, job.group)
     save(
         member.cpu(),
@@ -184,8 +183,7 @@ def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: 
         class_names=task.class_names,
         cuts=shop.whole.cuts.then(cut.cuts),
     )
-    built = None if shop.whole.builder is not None else copy.deepcopy(dense)
-    opened = load(folder, built, trust=True).to(run.device)
+    opened = opened_member(folder, job, shop).to(run.device)
     rows = [row for row in run.rows() if row["stage"] == TRAIN]
     found = {"val": outputs_of(opened, task.val), "test": outputs_of(opened, task.test)}
     run.save_checkpoint(OUTPUTS, found, {"cuts": cut.cuts.model_dump(mode="json")})
@@ -201,6 +199,17 @@ def finish(member: nn.Module, dense: nn.Module, cut: StoredCut, job: Job, shop: 
     )
     for name in (CUT, TRAIN):
         (run.folder / f"{name}.checkpoint").unlink(missing_ok=True)
+
+
+def opened_member(folder: Path, job: Job, shop: Shop) -> nn.Module:
+    """A member as it is saved. Raises CorruptFileError."""
+    return load(folder, None if shop.whole.builder is not None else uncut(job, shop), trust=True)
+
+
+def uncut(job: Job, shop: Shop) -> nn.Module:
+    """A member of the shapes that saved cuts begin at: the network's as it came, also where members are cut from one
+    that was cut before."""
+    return member_of(shop.taught_by.open(), shop.head, job.group, head_batches(shop.task, job.seed)[:1])
 
 
 def top1_of(outputs: Tensor, targets: Tensor, task: Task) -> float:

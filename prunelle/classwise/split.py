@@ -1,4 +1,4 @@
-"""A network is split: members made by an engine, then joined to one answer and measured as they are saved."""
+"""A network is split: members made by an engine, and what they answer together."""
 
 from __future__ import annotations
 
@@ -9,40 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from prunelle.classwise.answers import Answers, asked, views_held, views_of
 from prunelle.classwise.combine import Mistakes, calibrated, mistakes
-from prunelle.classwise.head import member_of
 from prunelle.classwise.member import (
     NETWORK,
     OUTPUTS,
     SHARED,
     Job,
     Shop,
-    head_batches,
     make_member,
     prepare,
     run_of,
     top1_of,
 )
 from prunelle.classwise.member_task import member_targets, member_task
-from prunelle.classwise.whole import cuts_of_members, joined
 from prunelle.data.arrays import ArraySplit
 from prunelle.data.groups import labels_of
 from prunelle.data.task import Task
 from prunelle.engines.engine import Engine, Watch
-from prunelle.errors import CorruptFileError, MeasurementError
-from prunelle.graph.cuts import Cuts
+from prunelle.errors import CorruptFileError
 from prunelle.measure.accuracy import wilson
-from prunelle.models.members import Groups, Members, combined, places
-from prunelle.models.save import load, save
+from prunelle.models.members import Groups, combined, places
 from prunelle.runs import Run
 from prunelle.train.identity import plain
-
-ALIKE = 1e-3
-"""By how much what the saved whole says may differ from what its members said: other batch sizes round otherwise."""
-LOOKED_AT = 256
 
 
 @dataclass(frozen=True)
@@ -210,53 +201,3 @@ def member_found(group: tuple[int, ...], run: Run, task: Task, outputs: Tensor, 
         history=tuple(card["history"]),
         temperature=temperature,
     )
-
-
-def opened(job: Job, shop: Shop) -> nn.Module:
-    """A member as it is saved. Raises CorruptFileError."""
-    built = None if shop.whole.builder is not None else dense_member(job, shop)
-    return load(run_for(job, shop).folder / NETWORK, built, trust=True)
-
-
-def dense_member(job: Job, shop: Shop) -> nn.Module:
-    """What a member was cut from."""
-    return member_of(shop.whole.open(), shop.head, job.group, head_batches(shop.task, job.seed)[:1])
-
-
-def join(found: Found, shop: Shop) -> tuple[Members, Cuts]:
-    """The saved members as one module, and its cuts."""
-    members, cuts = [], []
-    for job in found.trial.jobs:
-        cuts.append(Cuts.model_validate(outputs_of(run_for(job, shop))[1]["cuts"]))
-        members.append(opened(job, shop))
-    return joined(members, found.trial.groups, found.temperatures), cuts_of_members(shop.whole, cuts)
-
-
-def save_joined(found: Found, shop: Shop, out: Path) -> Members:
-    """Save all members as one MODEL in `out`, and hold what was saved to what the members said.
-
-    Raises MeasurementError where it says something else, DiskError.
-    """
-    module, cuts = join(found, shop)
-    task = shop.task
-    save(
-        module,
-        out,
-        builder=shop.whole.builder_of_members(found.trial.groups),
-        preprocessing=task.preprocessing,
-        class_names=task.class_names,
-        cuts=cuts,
-    )
-    built = None
-    if shop.whole.builder is None:
-        built = Members([dense_member(job, shop) for job in found.trial.jobs], found.trial.groups)
-    loaded = load(out, built, trust=True)
-    assert isinstance(loaded, Members)
-    images, _ = next(iter(task.val.epoch(min(LOOKED_AT, len(task.val)))))
-    said = [outputs_of(run_for(job, shop))[0]["val"][: len(images)] for job in found.trial.jobs]
-    with torch.no_grad():
-        wanted, given = combined(said, found.temperatures, places(found.trial.groups)), loaded(images.cpu())
-    off = float((wanted - given).abs().max())
-    if not off <= ALIKE * max(1.0, float(wanted.abs().max())):
-        raise MeasurementError(f"{out}: what was saved answers otherwise than its members did (by {off:.3g}).")
-    return loaded

@@ -23,10 +23,11 @@ from torch import nn
 from prunelle.classwise.activity import Similarity
 from prunelle.classwise.cutting import Evidence
 from prunelle.classwise.grouping import check_groups
+from prunelle.classwise.joining import save_joined
 from prunelle.classwise.look import Look, look_at
 from prunelle.classwise.member import CANDIDATES, Shop
-from prunelle.classwise.shared import shared_trial, shop_for_shared, shop_from_shared
-from prunelle.classwise.split import Found, Trial, answer, make_all, run_for, save_joined, standing, with_answers
+from prunelle.classwise.shared import with_shared
+from prunelle.classwise.split import Found, Trial, answer, make_all, run_for, standing, with_answers
 from prunelle.classwise.whole import Whole
 from prunelle.data.arrays import ArraySplit
 from prunelle.data.groups import picked
@@ -116,7 +117,7 @@ def run_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> Split:
         whole, network = whole_of(recipe, asked)
         look = looked(recipe, network, task, asked, watch)
         shop = shop_of(recipe, asked, task, whole, network, look)
-        shared, shop = (None, shop) if recipe.shared_macs is None else with_shared(recipe, asked, shop, watch)
+        shared, shop = (None, shop) if recipe.shared_macs is None else through_shared(recipe, asked, shop, watch)
         trials = trials_of(recipe, look)
         control = [Trial("one", recipe.seeds[0], (tuple(range(task.num_classes)),))] if recipe.as_one else []
         shop = with_answers(shop, [*trials, *control], recipe.seeds[0], watch)
@@ -199,18 +200,13 @@ def shop_of(recipe: ClasswiseRecipe, asked: Asked, task: Task, whole: Whole, net
     return Shop(task, whole, look.head, evidence, making, asked.out, named, asked.device)
 
 
-def with_shared(recipe: ClasswiseRecipe, asked: Asked, shop: Shop, watch: Watch) -> tuple[Found, Shop]:
-    """The shared network made, unless it stands, and the shop whose members are cut from it."""
+def through_shared(recipe: ClasswiseRecipe, asked: Asked, shop: Shop, watch: Watch) -> tuple[Found, Shop]:
+    """See `classwise.shared.with_shared`."""
     assert recipe.shared_macs is not None
-    seed, task = recipe.seeds[0], shop.task
-    trial = shared_trial(task.num_classes, seed)
-    first = with_answers(shop_for_shared(shop, recipe.shared_macs), [trial], seed, watch)
-    with engine_of(asked, first) as engine:
-        make_all([trial], first, engine, lambda: watch("shared network", standing([trial], first)[1]))
-    watch("looking at the shared network", 1.0)
-    plain = replace(task, train=task.train.to("cpu"))
+    seed = recipe.seeds[0]
+    plain = replace(shop.task, train=shop.task.train.to("cpu"))
     look = partial(look_at, task=plain, zero=recipe.zero, num_images=recipe.look_images, seed=seed)
-    return answer(trial, first), shop_from_shared(shop, first, trial, look)
+    return with_shared(shop, recipe.shared_macs, seed, partial(engine_of, asked), look, watch)
 
 
 @contextmanager

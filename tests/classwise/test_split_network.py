@@ -13,7 +13,7 @@ import torch
 from tiny import SHAPE, conv_net, same_bits, seeded, small_task, state_of
 from torch import nn
 
-from prunelle.classwise import call, split
+from prunelle.classwise import call, joining, split
 from prunelle.classwise.call import Divided, divide
 from prunelle.classwise.cutting import Cutting
 from prunelle.classwise.member import Making
@@ -217,7 +217,7 @@ def test_what_was_saved_must_answer_as_its_members_did(tmp_path: Path, monkeypat
             module.members[0][8].bias[1] += 5
         return module
 
-    monkeypatch.setattr(split, "joined", spoiled)
+    monkeypatch.setattr(joining, "joined", spoiled)
     with pytest.raises(MeasurementError, match=r"what was saved answers otherwise than its members did \(by "):
         divided(tmp_path / "o")
 
