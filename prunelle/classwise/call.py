@@ -60,7 +60,7 @@ def divide(
     groups: int | Groups = 2,
     grouping: Grouping = kmeans,
     making: Making = MAKING,
-    shared_macs: float | None = None,
+    shared: Making | None = None,
     seed: int = 0,
     workers: int | None = None,
     builder: Builder | None = None,
@@ -71,18 +71,18 @@ def divide(
     model: trained, on the CPU; it stays as it was. task: with one class an image; choices are made on val, test is read
     once. out: a folder of its own; started again with the same arguments it goes on where it stood. groups: how many,
     or the classes of each. making: how far members are cut and how they are trained; the preset is for networks with
-    batch norm. shared_macs: first one network for all classes is cut to this share of the multiply-adds, trained as
-    members are and kept in OUT/shared; members are cut from that. workers: processes of one thread, None for one a
-    core; the module's class is importable by name. builder: how to make the module without you; without one OUT is
-    loaded by `load(OUT, model=...)`, given `Members` of dense members. watch: is told what is going on.
+    batch norm. shared: how one network for all classes is cut and trained first, which members are then cut from; it
+    is kept in OUT/shared. For small members. workers: processes of one thread, None for one a core; the module's class
+    is importable by name. builder: how to make the module without you; without one OUT is loaded by
+    `load(OUT, model=...)`, given `Members` of dense members. watch: is told what is going on.
     Raises SettingError, ModelError, DataError, RunConflictError, BusyError, DivergedError, DiskError.
     """
     out = Path(out)
     if holds_strangers(out, CLAIM):
         raise RunConflictError(f"{out}: is not empty and holds no {CLAIM}; choose another folder for out.")
     given = given_groups(groups, task)
-    if shared_macs is not None:
-        check_shared(making, shared_macs)
+    if shared is not None:
+        check_shared(making, shared)
     make_folder(out)
     own = copy.deepcopy(model).eval()
     with held(out / ".lock"):
@@ -100,8 +100,8 @@ def divide(
             found = given
         trial = Trial(getattr(grouping, "__name__", "own") if isinstance(groups, int) else "given", seed, found)
         engine_of = partial(workers_of, min(workers or num_cores(), len(found)))
-        if shared_macs is not None:
-            shop = with_shared(shop, shared_macs, seed, engine_of, read, watch)[1]
+        if shared is not None:
+            shop = with_shared(shop, shared, seed, engine_of, read, watch)[1]
         shop = with_answers(shop, [trial], seed, watch)
         with engine_of(shop) as engine:
             make_all([trial], shop, engine, lambda: watch(*standing([trial], shop)))

@@ -23,26 +23,28 @@ from prunelle.files import atomic_write, read_bytes
 from prunelle.models.save import copy_saved, load, read_folder
 
 
-def check_shared(making: Making, shared_macs: float) -> None:
-    """Raises SettingError where nothing would be trained, or where members would not be smaller."""
-    cutting = making.cutting
-    if making.training is None:
-        raise SettingError(f"shared_macs is {shared_macs} and members are not trained; leave it out, or train them.")
-    if not 0 < shared_macs <= 1 or (cutting.target_macs is not None and shared_macs <= cutting.target_macs):
-        above = cutting.target_macs or 0
+def check_shared(making: Making, shared: Making) -> None:
+    """Raises SettingError where nothing would be trained, or where members would not be smaller.
+
+    making: of the members. shared: of what they are cut from.
+    """
+    if making.training is None or shared.training is None:
+        raise SettingError("shared: goes with training alone; leave it out, or train both it and the members.")
+    if making.cutting.latency is not None and making.cutting.latency.ratio is not None:
         raise SettingError(
-            f"shared_macs is {shared_macs}, must be above {above} and at most 1: members are cut from it."
+            "shared: members are cut to a share of the time before their cut, which would be the shared network's; "
+            "give a time in milliseconds, or target_macs."
         )
-    if cutting.latency is not None and cutting.latency.ratio is not None:
+    macs, above = shared.cutting.target_macs, making.cutting.target_macs
+    if macs is not None and above is not None and macs <= above:
         raise SettingError(
-            f"shared_macs is {shared_macs} and members are cut to a share of the time before their cut, which would be "
-            "the shared network's; give a time in milliseconds, or target_macs."
+            f"shared: its target_macs is {macs}, must be above the members', {above}: they are cut from it."
         )
 
 
 def with_shared(
     shop: Shop,
-    target_macs: float,
+    making: Making,
     seed: int,
     engine_of: Callable[[Shop], AbstractContextManager[Engine]],
     look: Callable[[nn.Module], Look],
@@ -50,29 +52,22 @@ def with_shared(
 ) -> tuple[Found, Shop]:
     """The shared network made, unless it stands, and the shop whose members are cut from it.
 
-    target_macs: share of the whole network's multiply-adds. engine_of: workers that hold a shop. look: reads a network
-    as `look.look_at` does. watch: is told what is going on, and the share that is done. Raises what `split.make_all`
-    raises.
+    making: of the shared network. engine_of: workers that hold a shop. look: reads a network as `look.look_at` does.
+    watch: is told what is going on, and the share that is done. Raises what `split.make_all` raises.
     """
     trial = Trial(SHARED, seed, (tuple(range(shop.task.num_classes)),))
-    first = with_answers(shop_for_shared(shop, target_macs), [trial], seed, watch)
+    first = with_answers(replace(shop, making=making), [trial], seed, watch)
     with engine_of(first) as engine:
         make_all([trial], first, engine, lambda: watch("shared network", standing([trial], first)[1]))
     watch("looking at the shared network", 1.0)
     return answer(trial, first), shop_from_shared(shop, first, trial, look)
 
 
-def shop_for_shared(shop: Shop, target_macs: float) -> Shop:
-    """The shop in which the shared network is made. target_macs: share of the whole network's multiply-adds."""
-    cutting = replace(shop.making.cutting, target_macs=target_macs, latency=None, apoz=None, mean=None)
-    return replace(shop, making=replace(shop.making, cutting=cutting))
-
-
 def shop_from_shared(shop: Shop, first: Shop, trial: Trial, look: Callable[[nn.Module], Look]) -> Shop:
     """The shop in which members are cut from the shared network and taught by the whole one.
 
-    The shared network and what it gave up are kept in OUT/shared. first: of `shop_for_shared`, where `trial` stands.
-    Members' multiply-adds stay shares of the whole network's. Raises CorruptFileError, DiskError.
+    The shared network and what it gave up are kept in OUT/shared. first: the shop where `trial` stands. Members'
+    multiply-adds stay shares of the whole network's. Raises CorruptFileError, DiskError.
     """
     run, kept = run_for(trial.jobs[0], first).folder, shop.out / SHARED
     folder = run / NETWORK
@@ -89,5 +84,5 @@ def shop_from_shared(shop: Shop, first: Shop, trial: Trial, look: Callable[[nn.M
         head=found.head,
         evidence=Evidence(found.activations, shop.evidence.macs, found.carried),
         named={**shop.named, SHARED: "/".join(manifest.files.values())},
-        answers=first.answers,
+        answers=first.answers if first.making.num_views == shop.making.num_views else None,
     )

@@ -44,6 +44,9 @@ SharedMacs = Annotated[
         help="First cut and train one network for all classes to this share, then cut members from it: for small ones.",
     ),
 ]
+SharedEpochs = Annotated[
+    int | None, typer.Option("--shared-epochs", min=1, help="Of that network's training; else --epochs.")
+]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Of a member's training, at most; 0 only cuts.")]
 Patience = Annotated[
     int, typer.Option("--patience", min=0, help="Epochs without a gain on val after which a member leaves; 0: never.")
@@ -75,6 +78,7 @@ def classwise(
     target_latency: TargetLatency = None,
     target_ms: TargetMs = None,
     shared_macs: SharedMacs = None,
+    shared_epochs: SharedEpochs = None,
     score: Score = "taylor",
     multiple: Multiple = 1,
     epochs: Epochs = RETRAINING.epochs,
@@ -116,6 +120,7 @@ def classwise(
         "similarity": word(similarity, ("features", "candidates"), "--similarity"),
         "target_macs": 0.5 if target_macs is target_latency is target_ms is None else target_macs,
         "shared_macs": shared_macs,
+        "shared_epochs": shared_epochs,
         "target_latency": target_latency,
         "target_ms": target_ms,
         "training": training if epochs else None,

@@ -68,15 +68,15 @@ def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[
     beside = [*jobs, *([everyone] if recipe.as_one else [])]
     first = [] if recipe.shared_macs is None else [everyone]
 
-    def training_seconds(wanted: list[Job]) -> float:
-        return sum(seconds * len(member_task(task, job.group).train) / own for job in wanted) * epochs
+    def epoch_of(wanted: list[Job]) -> float:
+        return sum(seconds * len(member_task(task, job.group).train) / own for job in wanted)
 
-    num = len(beside) + len(first)
-    spent = training_seconds(first) + training_seconds(beside) / min(asked.workers, len(beside))
+    num, shared_epochs = len(beside) + len(first), recipe.shared_epochs or epochs
+    spent = epoch_of(first) * shared_epochs + epoch_of(beside) * epochs / min(asked.workers, len(beside))
     return {
         "groups": [[task.class_names[number] for number in group] for group in trials[0].groups],
         "num_trainings": num,
-        "member_epochs": num * epochs,
+        "member_epochs": len(beside) * epochs + len(first) * shared_epochs,
         "minutes": (spent + asking) / 60,
         "workers": asked.workers,
         "disk_bytes": 4 * (count_params(opened.model).params * 2 * num + beforehand * task.num_classes),

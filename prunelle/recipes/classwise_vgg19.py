@@ -33,6 +33,8 @@ def classwise_vgg19(
     lr: Annotated[Number, Field(gt=0, le=100)] = 0.02,
     precision: PrecisionWord = "fp32",
     target_macs: TargetMacs = 0.3,
+    shared_macs: TargetMacs | None = None,
+    shared_epochs: Count | None = None,
     train_images: Count | None = None,
     choose_on: SplitWord = "val",
 ) -> ClasswiseRecipe:
@@ -54,6 +56,8 @@ def classwise_vgg19(
         groupings=groupings,
         seeds=tuple(range(seeds)),
         target_macs=target_macs,
+        shared_macs=shared_macs,
+        shared_epochs=shared_epochs,
         training=retraining(epochs, lr, precision, patience),
         train_images=train_images,
         choose_on=choose_on,

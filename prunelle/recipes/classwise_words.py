@@ -61,6 +61,14 @@ def making_of(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds: f
     )
 
 
+def shared_making(recipe: ClasswiseRecipe, making: Making) -> Making:
+    """How the network is made that members are cut from. making: the members'."""
+    assert making.training is not None
+    cutting = replace(making.cutting, target_macs=recipe.shared_macs, latency=None, apoz=None, mean=None)
+    epochs = recipe.shared_epochs or making.training.epochs
+    return replace(making, cutting=cutting, training=replace(making.training, epochs=epochs))
+
+
 def latency_of(recipe: ClasswiseRecipe) -> Target | None:
     """How long a member may take, where that is what was asked for."""
     if recipe.target_latency is None and recipe.target_ms is None:

@@ -47,7 +47,7 @@ from prunelle.models.members import Members, checked
 from prunelle.models.save import copy_saved, load, read_folder
 from prunelle.recipes.check import check_out
 from prunelle.recipes.classwise import ClasswiseRecipe
-from prunelle.recipes.classwise_words import making_of, similarities, trials_of
+from prunelle.recipes.classwise_words import making_of, shared_making, similarities, trials_of
 from prunelle.recipes.execute import MODEL, diverged, execute, is_trained, open_run, task_of
 from prunelle.recipes.plan import Place, PlannedRun, brought_by, plan
 from prunelle.recipes.settings import Cell, Recipe
@@ -202,11 +202,10 @@ def shop_of(recipe: ClasswiseRecipe, asked: Asked, task: Task, whole: Whole, net
 
 def through_shared(recipe: ClasswiseRecipe, asked: Asked, shop: Shop, watch: Watch) -> tuple[Found, Shop]:
     """See `classwise.shared.with_shared`."""
-    assert recipe.shared_macs is not None
     seed = recipe.seeds[0]
     plain = replace(shop.task, train=shop.task.train.to("cpu"))
     look = partial(look_at, task=plain, zero=recipe.zero, num_images=recipe.look_images, seed=seed)
-    return with_shared(shop, recipe.shared_macs, seed, partial(engine_of, asked), look, watch)
+    return with_shared(shop, shared_making(recipe, shop.making), seed, partial(engine_of, asked), look, watch)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from torch import nn
 from prunelle.classwise import call, split
 from prunelle.classwise.call import Divided, divide
 from prunelle.classwise.cutting import Cutting
-from prunelle.classwise.member import SHARED, Making
+from prunelle.classwise.member import Making
 from prunelle.classwise.shared import check_shared
 from prunelle.errors import SettingError
 from prunelle.measure.macs import count_macs
@@ -29,7 +30,9 @@ from prunelle.train.settings import TrainSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GROUPS = ((0, 2), (1,))
-MAKING = Making(Cutting(0.4, None, floor=2), TrainSettings(2, 1e-2, batch_size=16, optimizer=Adam()), distill=0.5)
+TRAINING = TrainSettings(2, 1e-2, batch_size=16, optimizer=Adam())
+MAKING = Making(Cutting(0.4, None, floor=2), TRAINING, distill=0.5)
+SHARED_MAKING = replace(MAKING, cutting=replace(MAKING.cutting, target_macs=0.7))
 BUILDER = Builder(spec="lenet5_small", input_shape=[2, 12, 12], num_classes=3)
 
 
@@ -53,10 +56,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call, "workers_of", engine)
 
 
-def divided(out: Path, shared_macs: float | None = 0.7, **changed: Any) -> Divided:
-    return divide(
-        own_net(), small_task(), out=out, **{"groups": GROUPS, "making": MAKING, "shared_macs": shared_macs} | changed
-    )
+def divided(out: Path, shared: Making | None = SHARED_MAKING, **changed: Any) -> Divided:
+    return divide(own_net(), small_task(), out=out, **{"groups": GROUPS, "making": MAKING, "shared": shared} | changed)
 
 
 def macs(model: nn.Module, shape: tuple[int, ...] = SHAPE) -> int:
@@ -85,7 +86,7 @@ def test_a_module_of_ones_own_is_cut_twice(tmp_path: Path) -> None:
 def test_a_network_that_the_house_knows_is_opened_without_its_module(tmp_path: Path) -> None:
     model, task = BUILDER.make(), replace(small_task(), input_shape=(2, 12, 12))
     task = enlarged(task)
-    found = divide(model, task, out=tmp_path / "o", groups=GROUPS, making=MAKING, shared_macs=0.7, builder=BUILDER)
+    found = divide(model, task, out=tmp_path / "o", groups=GROUPS, making=MAKING, shared=SHARED_MAKING, builder=BUILDER)
     assert same_bits(state_of(load(tmp_path / "o")), state_of(found.members))
     shape = (2, 12, 12)
     assert macs(found.members.members[0], shape) < macs(load(tmp_path / "o" / "shared"), shape) < macs(model, shape)
@@ -126,41 +127,48 @@ def test_a_second_start_makes_nothing_and_without_it_other_members_are_made(
     assert len(made) == 2 and not same_bits(state_of(other.members), state_of(first.members))
 
 
-def test_the_shared_network_is_the_control_that_is_cut_as_one(tmp_path: Path) -> None:
-    """Same run, whoever asks for it: what it is called is no part of what it is."""
-    from prunelle.classwise.member import Job, run_of
-
-    everyone = Job((0, 1, 2), 0)
-    named = {"whole": "w", "data": "d"}
-    assert run_of(everyone, tmp_path, MAKING, named).folder == run_of(everyone, tmp_path, MAKING, dict(named)).folder
-    assert (
-        run_of(everyone, tmp_path, MAKING, {**named, SHARED: "s"}).folder.name
-        != run_of(everyone, tmp_path, MAKING, named).folder.name
-    )
+SLOW = Cutting(None, floor=2, latency=Target(ratio=0.5))
 
 
 @pytest.mark.parametrize(
-    "making, shared_macs, text",
+    "making, shared, text",
     [
-        (replace(MAKING, training=None), 0.7, "shared_macs is 0.7 and members are not trained; leave it out, or train"),
-        (MAKING, 0.4, "shared_macs is 0.4, must be above 0.4 and at most 1: members are cut from it."),
-        (MAKING, 1.1, "shared_macs is 1.1, must be above 0.4 and at most 1"),
         (
-            replace(MAKING, cutting=Cutting(None, floor=2, latency=Target(ratio=0.5))),
-            0.7,
-            "cut to a share of the time before their cut, which would be the shared network's; give a time in",
+            replace(MAKING, training=None),
+            SHARED_MAKING,
+            "shared: goes with training alone; leave it out, or train both",
         ),
-        (replace(MAKING, cutting=Cutting(None, floor=2, latency=Target(ms=1.0))), 0.0, "must be above 0 and at most 1"),
+        (
+            MAKING,
+            replace(SHARED_MAKING, training=None),
+            "shared: goes with training alone; leave it out, or train both",
+        ),
+        (MAKING, MAKING, "shared: its target_macs is 0.4, must be above the members', 0.4: they are cut from it."),
+        (replace(MAKING, cutting=SLOW), SHARED_MAKING, "which would be the shared network's; give a time in millisec"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
-    tmp_path: Path, making: Making, shared_macs: float, text: str
+    tmp_path: Path, making: Making, shared: Making, text: str
 ) -> None:
     with pytest.raises(SettingError) as caught:
-        divided(tmp_path / "o", shared_macs, making=making)
+        divided(tmp_path / "o", shared, making=making)
     assert text in str(caught.value) and not (tmp_path / "o").exists()
 
 
 def test_what_can_be() -> None:
-    check_shared(MAKING, 1.0)
-    check_shared(replace(MAKING, cutting=Cutting(None, floor=2, latency=Target(ms=1.0))), 0.5)
+    check_shared(MAKING, replace(MAKING, cutting=Cutting(1.0, None)))
+    check_shared(replace(MAKING, cutting=Cutting(None, floor=2, latency=Target(ms=1.0))), SHARED_MAKING)
+
+
+def test_it_may_be_trained_for_longer_and_asked_about_more_views(tmp_path: Path) -> None:
+    longer = replace(SHARED_MAKING, training=replace(TRAINING, epochs=3))
+    task = small_task(augmented=True)
+    found = divide(own_net(), task, out=tmp_path / "o", groups=GROUPS, making=MAKING, shared=longer)
+    epochs = [card["epochs"] for card in cards(tmp_path / "o" / "runs") if "epochs" in card]
+    assert sorted(epochs) == [2, 2, 3] and all(one.epochs == 2 for one in found.found.members)
+    views = [card["num_images"] for card in cards(tmp_path / "o" / "runs") if "num_images" in card]
+    assert sorted(views) == [2 * len(task.train), 3 * len(task.train)]
+
+
+def cards(runs: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in runs.glob("*/card.json")]
