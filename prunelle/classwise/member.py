@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -26,12 +27,15 @@ from prunelle.prune.channel_steps import Repair, repaired
 from prunelle.prune.stored_cut import StoredCut, cut_once
 from prunelle.runs import Run
 from prunelle.seeds import derive, generator
+from prunelle.train.checkpoint import kept_of
 from prunelle.train.identity import plain
 from prunelle.train.settings import Teacher, TrainSettings
 from prunelle.train.stage import Train
 
 NETWORK, CANDIDATES, OUTPUTS = "network", "candidates.json", "outputs"
 CUT, TRAIN = "cut", "train"
+END = "end_"
+"""Before the names of outputs: those of a member trained to the end, though it would have left."""
 SHARED = "shared"
 """In Shop.named: the network that all members are cut from, where that is not the teacher."""
 HEAD_IMAGES = 2048
@@ -56,6 +60,12 @@ class Making:
     def num_views(self) -> int:
         """How many views of an image the whole network is asked about beforehand."""
         return min(self.views, self.training.epochs) if self.training is not None and self.distill else 0
+
+    @property
+    def audited(self) -> bool:
+        """Whether members that would leave early go on all the same."""
+        stop = None if self.training is None else self.training.early_stop
+        return stop is not None and stop.audit
 
     def settings(self, whole: nn.Module | None, group: tuple[int, ...], num_classes: int) -> TrainSettings:
         """Of one member's training. whole: None where its answers come with the targets."""
@@ -109,7 +119,8 @@ def make_member(job: Job, shop: Shop) -> None:
 
     RUN/candidates.json     what it gave up
     RUN/network             the saved member
-    RUN/outputs.checkpoint  what the saved member says of val and test
+    RUN/outputs.checkpoint  what the saved member says of val and test; where early stopping is audited also what it
+                            would say had it been trained to the end
     RUN/card.json           its figures
 
     Raises ModelError where it cannot be cut so, DivergedError.
@@ -173,10 +184,10 @@ def train_member(member: nn.Module, task: Task, job: Job, shop: Shop, run: Run) 
 def finish(member: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) -> None:
     """Save, open what was saved, ask it, write the card. member: wide."""
     num_classes = shop.task.num_classes
-    member = narrowed(member, shop.head, job.group, num_classes)
+    narrow = narrowed(member, shop.head, job.group, num_classes)
     folder, task = run.folder / NETWORK, member_task(shop.task, job.group)
     save(
-        member.cpu(),
+        narrow.cpu(),
         folder,
         builder=shop.whole.builder_of_member(job.group),
         preprocessing=shop.task.preprocessing,
@@ -186,19 +197,30 @@ def finish(member: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) ->
     opened = opened_member(folder, job, shop).to(run.device)
     rows = [row for row in run.rows() if row["stage"] == TRAIN]
     found = {"val": outputs_of(opened, task.val), "test": outputs_of(opened, task.test)}
+    if shop.making.audited:
+        end = narrowed(at_the_end(member, run), shop.head, job.group, num_classes).to(run.device)
+        found |= {f"{END}val": outputs_of(end, task.val), f"{END}test": outputs_of(end, task.test)}
     run.save_checkpoint(OUTPUTS, found, {"cuts": cut.cuts.model_dump(mode="json")})
     last = rows[-1] if rows else {}
     run.finish(
         {
             "group": list(job.group),
             "val_top1": top1_of(found["val"], member_targets(labels_of(shop.task.val), job.group, num_classes), task),
-            "epochs": last.get("epoch", 0),
+            "epochs": last.get("epoch", 0) - (last.get("epochs_saved", 0) if shop.making.audited else 0),
             "epochs_saved": last.get("epochs_saved", 0),
             "history": [row["val_top1"] for row in rows],
         }
     )
     for name in (CUT, TRAIN):
         (run.folder / f"{name}.checkpoint").unlink(missing_ok=True)
+
+
+def at_the_end(member: nn.Module, run: Run) -> nn.Module:
+    """The member with the weights of its last epoch instead of those that were chosen."""
+    tensors, _ = run.load_checkpoint(TRAIN) or ({}, {})
+    member = copy.deepcopy(member)
+    member.load_state_dict(kept_of(tensors)["good"], strict=False)
+    return member.eval()
 
 
 def opened_member(folder: Path, job: Job, shop: Shop) -> nn.Module:

@@ -147,11 +147,14 @@ def share_of(run: Run) -> float:
     return 0.0
 
 
-def answer(trial: Trial, shop: Shop) -> Found:
-    """The joint answer of members that stand: calibrated on val, told on test. Raises CorruptFileError."""
+def answer(trial: Trial, shop: Shop, before: str = "") -> Found:
+    """The joint answer of members that stand: calibrated on val, told on test.
+
+    before: END for those trained to the end, where early stopping is audited. Raises CorruptFileError.
+    """
     runs = [run_for(job, shop) for job in trial.jobs]
     said = [outputs_of(run) for run in runs]
-    val, test = ([one[part] for one, _ in said] for part in ("val", "test"))
+    val, test = ([one[before + part] for one, _ in said] for part in ("val", "test"))
     val_targets, targets = labels_of(shop.task.val), labels_of(shop.task.test)
     temperatures = calibrated(val, val_targets, trial.groups) if len(trial.groups) > 1 else torch.ones(1)
     chosen = together(val, temperatures, trial.groups).argmax(1)

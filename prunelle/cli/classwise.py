@@ -51,6 +51,10 @@ Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Of a member's trai
 Patience = Annotated[
     int, typer.Option("--patience", min=0, help="Epochs without a gain on val after which a member leaves; 0: never.")
 ]
+Audit = Annotated[
+    bool,
+    typer.Option("--audit", help="Members that would leave go on all the same, so that what it costs is measured."),
+]
 Lr = Annotated[float | None, typer.Option("--lr", help="Of SGD; else 0.02, or Adam at 0.001 without batch norm.")]
 Multiple = Annotated[int, typer.Option("--multiple", min=1, help="Kept widths are rounded up to a multiple.")]
 Score = Annotated[str, typer.Option("--score", help=f"Of channels: {', '.join(SCORES)}.")]
@@ -83,6 +87,7 @@ def classwise(
     multiple: Multiple = 1,
     epochs: Epochs = RETRAINING.epochs,
     patience: Patience = RETRAINING.patience or 0,
+    audit: Audit = False,
     lr: Lr = None,
     precision: PrecisionWord = "fp32",
     as_one: AsOne = False,
@@ -124,6 +129,7 @@ def classwise(
         "target_latency": target_latency,
         "target_ms": target_ms,
         "training": training if epochs else None,
+        "audit": audit,
         "adapt": lr is None,
         "score": word(score, SCORES, "--score"),
         "multiple": multiple,

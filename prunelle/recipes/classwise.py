@@ -69,11 +69,11 @@ class ClasswiseRecipe(Frozen):
     the share of the loss that imitates the whole network. views: of each training image that the whole network is asked
     about beforehand, once for all members; 0 asks it at each update. shared_macs: first one network for all classes is
     cut to this share and trained as members are, by the first seed, for `shared_epochs` where given, and members are
-    cut from that. adapt: train a
-    network without batch norm by Adam at 0.001 instead. as_one: also one network for all classes, cut to the same
-    target and trained for as many epochs, as the control. choose_on: test-half where the network was trained on val
-    too. train_images: the first of the training split only. look_images: that classes are looked at by. runtimes: that
-    one image is timed in.
+    cut from that. audit: members that would leave early go on all the same, so that what leaving costs is measured; no
+    result changes. adapt: train a network without batch norm by Adam at 0.001 instead. as_one: also one network for all
+    classes, cut to the same target and trained for as many epochs, as the control. choose_on: test-half where the
+    network was trained on val too. train_images: the first of the training split only. look_images: that classes are
+    looked at by. runtimes: that one image is timed in.
     """
 
     kind: Literal["classwise"] = "classwise"
@@ -103,6 +103,7 @@ class ClasswiseRecipe(Frozen):
     repair: tuple[RepairWord, ...] = ("lsq",)
     training: Training | None = RETRAINING
     views: NumViews = 4
+    audit: Flag = False
     adapt: Flag = False
     as_one: Flag = False
     choose_on: SplitWord = "val"
@@ -129,6 +130,8 @@ class ClasswiseRecipe(Frozen):
         if by_time and not self.runtimes:
             raise ValueError("runtimes is empty and the target is a time; name one")
         self.check_shared()
+        if self.audit and (self.training is None or (self.training.patience or self.training.target) is None):
+            raise ValueError("audit is true and no member can leave early; set training.patience, or leave it out")
         if self.score == "activity" and by_time:
             raise ValueError("score is activity, which a target of time cannot follow; take taylor, or target_macs")
         if thresholds and self.score != "activity":

@@ -53,7 +53,7 @@ def measured(split: Split, asked: Asked) -> dict[str, Any]:
         "speed": speed,
         "trials": trial_rows(split),
         "groupings": grouping_rows(split),
-        "saved": saved(split.trials),
+        "saved": saved(split.trials, split.ends),
     }
 
 
@@ -177,10 +177,21 @@ def grouping_rows(split: Split) -> list[dict[str, Any]]:
     return rows
 
 
-def saved(trials: Sequence[Found]) -> dict[str, Any] | None:
-    """What early stopping left out, over all members; None where nothing was trained."""
+def saved(trials: Sequence[Found], ends: Sequence[Found] = ()) -> dict[str, Any] | None:
+    """What early stopping left out, over all members; None where nothing was trained.
+
+    ends: the same trials with members trained to the end. Returns {epochs, epochs_saved, share}, and with `ends`
+    {cost, cost_low, cost_high}: what the joint answer lost on test, mean over the trials and its 95 % interval, None
+    for the ends of that of a single trial.
+    """
     members = {(one.trial.seed, member.group): member for one in trials for member in one.members}.values()
     epochs, left_out = sum(m.epochs for m in members), sum(m.epochs_saved for m in members)
     if not epochs:
         return None
-    return {"epochs": epochs, "epochs_saved": left_out, "share": left_out / (epochs + left_out)}
+    told = {"epochs": epochs, "epochs_saved": left_out, "share": left_out / (epochs + left_out)}
+    if not ends:
+        return told
+    costs = [end.top1 - left.top1 for end, left in zip(ends, trials, strict=True)]
+    low, cost, high = interval(costs)
+    single = len(costs) == 1
+    return told | {"cost": cost, "cost_low": None if single else low, "cost_high": None if single else high}

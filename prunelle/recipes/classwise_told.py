@@ -156,6 +156,18 @@ def first_cut(found: dict[str, Any]) -> str:
     )
 
 
+def early(saved: dict[str, Any]) -> str:
+    """What early stopping left out, and where it was audited at what cost."""
+    left_out = f"{saved['epochs_saved']} member-epochs, {saved['share']:.0%}"
+    if "cost" not in saved:
+        return f"early stopping left out {left_out}."
+    spread = "" if saved["cost_low"] is None else f" [{100 * saved['cost_low']:+.2f}, {100 * saved['cost_high']:+.2f}]"
+    return (
+        f"early stopping would have left out {left_out}; members that went on to the end all the same answer "
+        f"{100 * saved['cost']:+.2f} points better together{spread}."
+    )
+
+
 def summary(found: dict[str, Any]) -> list[str]:
     """What a reader wants to know first, a sentence each."""
     whole, both = found["whole"], found["combined"]
@@ -177,9 +189,7 @@ def summary(found: dict[str, Any]) -> list[str]:
         if row["what"].startswith(("members side", "cut as one")):
             said.append(f"{row['runtime']}: {row['what']} {row['ms']:.3f} ms, {row['ratio']:.2f}x the whole network.")
     if found["saved"] and found["saved"]["epochs_saved"]:
-        said.append(
-            f"early stopping left out {found['saved']['epochs_saved']} member-epochs, {found['saved']['share']:.0%}."
-        )
+        said.append(early(found["saved"]))
     for row in found["groupings"]:
         if row["gain"] is not None:
             said.append(

@@ -84,6 +84,9 @@ def settings_for(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds
     """How members are trained; where the recipe says adapt, a network without batch norm by Adam."""
     assert recipe.training is not None
     found = train_settings(recipe.training, checkpoint_seconds)
+    if recipe.audit:
+        assert found.early_stop is not None
+        found = replace(found, early_stop=replace(found.early_stop, audit=True))
     normed = any(isinstance(module, _BatchNorm) for module in network.modules())
     return found if normed or not recipe.adapt else replace(found, optimizer=Adam(), lr=ADAM_LR)
 

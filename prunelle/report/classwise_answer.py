@@ -79,5 +79,7 @@ def early(saved: Row | None) -> str:
     if not saved or number(saved.get("share")) is None:
         return ""
     total = saved["epochs"] + saved["epochs_saved"]
-    more = f"{saved['epochs_saved']:,} of {total:,} left out by early stopping"
-    return tile("Member-epochs saved", f"{100 * saved['share']:.1f} %", text(more))
+    more = [f"{saved['epochs_saved']:,} of {total:,} left out by early stopping"]
+    if (cost := number(saved.get("cost"))) is not None:
+        more.append(f"trained to the end they answer {100 * cost:+.2f} points better together")
+    return tile("Member-epochs saved", f"{100 * saved['share']:.1f} %", "<br>".join(map(text, more)))

@@ -49,6 +49,11 @@ def unpack_(state: TrainState, progress: Progress, tensors: dict[str, Tensor], i
         if info.get(field.name) is not None:
             value = info[field.name]
             setattr(progress, field.name, Scale(**value) if field.name == "scale" else value)
+    return kept_of(tensors)
+
+
+def kept_of(tensors: dict[str, Tensor]) -> Kept:
+    """What a checkpoint holds besides the state. Of a training that has ended "good" are the last epoch's weights."""
     kept: Kept = {}
     for name, tensor in tensors.items():
         if name.startswith("kept:"):

@@ -124,7 +124,13 @@ class Training:
 
     @property
     def over(self) -> bool:
-        return self.progress.stopped_epoch is not None or self.progress.diverged_step is not None
+        stopped = self.progress.stopped_epoch is not None and not self.audited
+        return stopped or self.progress.diverged_step is not None
+
+    @property
+    def audited(self) -> bool:
+        """Whether it goes on after it would have stopped."""
+        return self.settings.early_stop is not None and self.settings.early_stop.audit
 
     def train_epoch_(self, epoch: int) -> None:
         """All updates of one epoch that are still to be done."""
@@ -212,8 +218,12 @@ class Training:
         self.good = snapshot(self.state)
         self.shares.mark("rest")
         if self.over or epoch + 1 == settings.epochs:
-            saved = settings.epochs - epoch - 1
-            row |= {"epochs_saved": saved, "best_epoch": progress.best_epoch, "shares": self.shares.shares()}
+            stopped = progress.stopped_epoch or epoch + 1
+            row |= {
+                "epochs_saved": settings.epochs - stopped,
+                "best_epoch": progress.best_epoch,
+                "shares": self.shares.shares(),
+            }
             row |= self.about_ranks()
             self.record(row)
             self.save()
@@ -237,6 +247,8 @@ class Training:
     def choose_(self, epoch: int, val: float) -> None:
         """Keep these weights if they are the best so far, and stop early when told to."""
         progress, settings, stop = self.progress, self.settings, self.settings.early_stop
+        if progress.stopped_epoch is not None:
+            return
         if val > progress.best_val and (epoch + 1 >= settings.best_from * settings.epochs or stop):
             progress.best_val, progress.best_epoch = val, epoch + 1
             if stop or settings.best_from < 1:

@@ -16,11 +16,13 @@ from prunelle.train.precision import FP32, Precision
 @dataclass(frozen=True)
 class EarlyStop:
     """Stop when val has not improved by more than `min_gain` for `patience` epochs, or has reached `target`; both are
-    fractions, None = never. The best weights are taken whatever they gained."""
+    fractions, None = never. The best weights are taken whatever they gained. audit: go on to the last epoch all the
+    same, with the same result, so that what stopping costs can be measured on the weights it ends with."""
 
     patience: int | None = None
     target: float | None = None
     min_gain: float = 0.0
+    audit: bool = False
 
 
 @dataclass(frozen=True)

@@ -314,6 +314,29 @@ def test_early_stopping_is_told(tmp_path):
     assert found["saved"] == {"epochs": 4, "epochs_saved": 8, "share": 8 / 12}
 
 
+def test_what_early_stopping_costs_is_measured_and_changes_no_member(tmp_path):
+    training = Training(epochs=5, lr=2e-3, patience=1, min_gain=0.05, distill=0.5)
+    plain, _ = run(recipe(groups=(LOW, HIGH), training=training), tmp_path / "plain")
+    made = recipe(groups=(LOW, HIGH), training=training, audit=True)
+    split, found = run(made, tmp_path / "audited")
+    assert same_bits(state_of(split.joined), state_of(plain.joined))
+    assert [(one.epochs, one.epochs_saved) for one in split.best.members] == [
+        (one.epochs, one.epochs_saved) for one in plain.best.members
+    ]
+    assert any(one.epochs_saved for one in split.best.members)
+    assert all(len(one.history) == 5 for one in split.best.members)
+    whole, _ = run(recipe(groups=(LOW, HIGH), training=training.model_copy(update=TO_THE_END)), tmp_path / "whole")
+    (end,) = split.ends
+    assert end.top1 == whole.best.top1 and end.val_top1 == whole.best.val_top1 and plain.ends == ()
+    assert found["saved"]["cost"] == end.top1 - split.best.top1 and found["saved"]["cost_low"] is None
+    assert any("members that went on to the end all the same answer" in line for line in summary(found))
+    before = files_of(tmp_path / "audited")
+    assert run(made, tmp_path / "audited")[1] == found and files_of(tmp_path / "audited") == before
+
+
+TO_THE_END = {"patience": None, "min_gain": 0.0}
+
+
 def test_members_are_cut_from_one_network_for_all_classes_and_taught_by_the_whole(tmp_path, monkeypatch):
     asked_whom = []
     real = split_file.asked
@@ -440,6 +463,7 @@ def test_groups_that_do_not_fit_the_data_are_refused_before_anything_is_written(
         ({"shared_macs": 0.7, "training": None}, "goes with training alone"),
         ({"shared_macs": 0.7, "target_macs": None, "target_latency": 0.5}, "take target_ms or target_macs"),
         ({"shared_macs": 1.5}, "less than or equal to 1"),
+        ({"audit": True}, "audit is true and no member can leave early; set training.patience, or leave it out"),
         ({"shared_epochs": 3}, "shared_epochs is 3 and goes with shared_macs; set both"),
         ({"training": Training(epochs=1, label_smoothing=0.1)}, "label_smoothing is not for members"),
         ({"dense": Training(epochs=1, distill=0.5)}, "it has no teacher"),

@@ -11,6 +11,7 @@ from prunelle.errors import DivergedError, ModelError, SettingError
 from prunelle.measure.accuracy import evaluate
 from prunelle.schedules import constant, cosine
 from prunelle.seeds import derive, generator
+from prunelle.train.checkpoint import kept_of
 from prunelle.train.ddp import Ranks
 from prunelle.train.loop import fit_
 from prunelle.train.losses import Plain
@@ -125,6 +126,23 @@ def test_a_small_gain_is_taken_and_does_not_count_as_one(tmp_path):
     stop = EarlyStop(patience=2, min_gain=0.1)
     outcome = fit_(mlp(), task, replace(SETTINGS, epochs=9, early_stop=stop), run, "a")
     assert (outcome.epochs, outcome.epochs_saved, outcome.best_epoch) == (4, 5, 4)
+
+
+def test_an_audited_training_goes_on_and_ends_with_what_it_would_have_stopped_with(tmp_path):
+    # As above it would stop after epoch 4 with the weights of epoch 2; 0.9 comes after that and changes nothing
+    scores = [0.5, 0.7, 0.7, 0.6, 0.9, 0.95]
+    run, settings = new_run(tmp_path), replace(SETTINGS, epochs=6, early_stop=EarlyStop(patience=2, audit=True))
+    model, left, end = mlp(), mlp(), mlp()
+    outcome = fit_(model, scripted(small_task(), scores), settings, run, "a")
+    assert (outcome.epochs, outcome.epochs_saved, outcome.best_epoch) == (4, 2, 2)
+    assert len(run.rows()) == 6 and (run.rows()[-1]["epoch"], run.rows()[-1]["epochs_saved"]) == (6, 2)
+    fit_(left, small_task(), replace(settings, epochs=2, early_stop=None), new_run(tmp_path, b=1), "a")
+    fit_(end, small_task(), replace(settings, early_stop=None), new_run(tmp_path, c=1), "a")
+    assert same_bits(state_of(model), state_of(left))
+    tensors, _ = run.load_checkpoint("a")
+    assert same_bits(kept_of(tensors)["good"], state_of(end))
+    again = mlp()
+    assert fit_(again, small_task(), settings, run, "a").epochs == 4 and same_bits(state_of(again), state_of(left))
 
 
 def test_a_target_reached_stops_at_once(tmp_path):
