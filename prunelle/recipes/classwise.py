@@ -131,7 +131,7 @@ class ClasswiseRecipe(Frozen):
             raise ValueError("runtimes is empty and the target is a time; name one")
         self.check_shared()
         if self.audit and (self.training is None or (self.training.patience or self.training.target) is None):
-            raise ValueError("audit is true and no member can leave early; set training.patience, or leave it out")
+            raise ValueError("audit is true and no member can leave early; set patience, or leave it out")
         if self.score == "activity" and by_time:
             raise ValueError("score is activity, which a target of time cannot follow; take taylor, or target_macs")
         if thresholds and self.score != "activity":

@@ -217,6 +217,7 @@ NUMERIC = {
     "--grouping": ("Random", "k-means", "given"),
     "--target-macs": ("0", "1.01", "-0.5", "half"),
     "--shared-macs": ("0", "1.5", "-0.5", "half"),
+    "--shared-epochs": ("0", "-1", "many"),
     "--target-latency": ("0", "1", "-0.5", "half"),
     "--target-ms": ("0", "-2", "soon"),
     "--batch": ("0", "-1", "3.7", "99999999999"),
@@ -249,6 +250,7 @@ def values(folder: Path, draw: random.Random) -> Iterator[Mutant]:
             "--grouping",
             "--target-macs",
             "--shared-macs",
+            "--shared-epochs",
             "--target-latency",
             "--target-ms",
         ),
@@ -363,7 +365,6 @@ def files(folder: Path, draw: random.Random) -> Iterator[Mutant]:
         "b" * 300,
     )
     datas = (
-        "rubbish",
         "a_file",
         "none.npz",
         "none/",

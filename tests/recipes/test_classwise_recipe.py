@@ -463,7 +463,7 @@ def test_groups_that_do_not_fit_the_data_are_refused_before_anything_is_written(
         ({"shared_macs": 0.7, "training": None}, "goes with training alone"),
         ({"shared_macs": 0.7, "target_macs": None, "target_latency": 0.5}, "take target_ms or target_macs"),
         ({"shared_macs": 1.5}, "less than or equal to 1"),
-        ({"audit": True}, "audit is true and no member can leave early; set training.patience, or leave it out"),
+        ({"audit": True}, "audit is true and no member can leave early; set patience, or leave it out"),
         ({"shared_epochs": 3}, "shared_epochs is 3 and goes with shared_macs; set both"),
         ({"training": Training(epochs=1, label_smoothing=0.1)}, "label_smoothing is not for members"),
         ({"dense": Training(epochs=1, distill=0.5)}, "it has no teacher"),
