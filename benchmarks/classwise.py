@@ -1,6 +1,6 @@
 """ResNet-44 on CIFAR-10 into class-wise members: is the joint answer as good, and does one image come sooner?
 
-python benchmarks/classwise.py [--weights DIR] [--groups 2 5 10] [--epochs N] [--shared-macs F]
+python benchmarks/classwise.py [--weights DIR] [--groups 2 5 10] [--epochs N] [--lr F] [--shared-macs F]
     [--shared-epochs N] [--as-one] [--precision bf16] [--out DIR] [--data-dir D] [--json FILE]
 
 DIR: holds cifar10_resnet44.safetensors, a trained network. 2 and 5 groups at most at half of the multiply-adds a
@@ -34,6 +34,17 @@ POINTS = {2: 1.0, 5: 1.0, 10: 2.0}
 FASTER = 1.5
 
 
+def training(options: argparse.Namespace, epochs: int | None, lr: float) -> Training:
+    return Training(
+        epochs=epochs or options.epochs,
+        lr=lr,
+        optimizer="sgd",
+        weight_decay=1e-4,
+        precision=options.precision,
+        distill=0.9,
+    )
+
+
 def recipe(options: argparse.Namespace, groups: int) -> ClasswiseRecipe:
     return ClasswiseRecipe(
         name=f"resnet44 into {groups}",
@@ -44,17 +55,12 @@ def recipe(options: argparse.Namespace, groups: int) -> ClasswiseRecipe:
         target_macs=SHARE[groups],
         multiple=4,
         shared_macs=options.shared_macs if groups == 10 else None,
-        shared_epochs=options.shared_epochs if groups == 10 else None,
+        shared_training=training(options, options.shared_epochs, 0.02)
+        if groups == 10 and options.shared_macs
+        else None,
         as_one=options.as_one and groups == 2,
         choose_on="test-half",
-        training=Training(
-            epochs=options.epochs,
-            lr=0.02,
-            optimizer="sgd",
-            weight_decay=1e-4,
-            precision=options.precision,
-            distill=0.9,
-        ),
+        training=training(options, options.epochs, options.lr),
         runtimes=("eager", "native", "onnxruntime") if groups == 2 else ("eager",),
     )
 
@@ -65,8 +71,9 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, default=Path(data) / "weights")
     parser.add_argument("--groups", nargs="*", type=int, choices=SHARE, default=list(SHARE))
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--lr", type=float, default=0.02, help="of members, at first")
     parser.add_argument("--shared-macs", type=float, help="for 10 members: cut and train one for all classes first")
-    parser.add_argument("--shared-epochs", type=int, help="of that network's training; else --epochs")
+    parser.add_argument("--shared-epochs", type=int, help="of that network's training, at lr 0.02; else --epochs")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--as-one", action="store_true")
     parser.add_argument("--out", type=Path)

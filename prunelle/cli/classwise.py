@@ -106,7 +106,7 @@ def classwise(
     """Cut a trained network into one small member per group of classes, retrain them, and join their answers."""
     number = groups_of(groups)
     given = not isinstance(number, int)
-    training: dict[str, Any] | None = RETRAINING.model_dump() | {
+    training: dict[str, Any] = RETRAINING.model_dump() | {
         "epochs": max(1, epochs),
         "patience": patience or None,
         "min_gain": RETRAINING.min_gain if patience else 0.0,
@@ -125,7 +125,7 @@ def classwise(
         "similarity": word(similarity, ("features", "candidates"), "--similarity"),
         "target_macs": 0.5 if target_macs is target_latency is target_ms is None else target_macs,
         "shared_macs": shared_macs,
-        "shared_epochs": shared_epochs,
+        "shared_training": None if shared_epochs is None else {**training, "epochs": shared_epochs},
         "target_latency": target_latency,
         "target_ms": target_ms,
         "training": training if epochs else None,

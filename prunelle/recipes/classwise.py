@@ -68,12 +68,12 @@ class ClasswiseRecipe(Frozen):
     activity, by which a target chooses the thresholds. training: of a member, None for cutting alone; its distill is
     the share of the loss that imitates the whole network. views: of each training image that the whole network is asked
     about beforehand, once for all members; 0 asks it at each update. shared_macs: first one network for all classes is
-    cut to this share and trained as members are, by the first seed, for `shared_epochs` where given, and members are
-    cut from that. audit: members that would leave early go on all the same, so that what leaving costs is measured; no
-    result changes. adapt: train a network without batch norm by Adam at 0.001 instead. as_one: also one network for all
-    classes, cut to the same target and trained for as many epochs, as the control. choose_on: test-half where the
-    network was trained on val too. train_images: the first of the training split only. look_images: that classes are
-    looked at by. runtimes: that one image is timed in.
+    cut to this share and trained by the first seed, and members are cut from that. shared_training: of that network,
+    None for the members'; it is taught and may leave as they do. audit: members that would leave early go on all the
+    same, so that what leaving costs is measured; no result changes. adapt: train a network without batch norm by Adam
+    at 0.001 instead. as_one: also one network for all classes, cut to the same target and trained for as many epochs,
+    as the control. choose_on: test-half where the network was trained on val too. train_images: the first of the
+    training split only. look_images: that classes are looked at by. runtimes: that one image is timed in.
     """
 
     kind: Literal["classwise"] = "classwise"
@@ -89,7 +89,7 @@ class ClasswiseRecipe(Frozen):
     similarity: SimilarityWord = "features"
     target_macs: TargetMacs | None = 0.5
     shared_macs: TargetMacs | None = None
-    shared_epochs: Count | None = None
+    shared_training: Training | None = None
     target_latency: Annotated[Number, Field(gt=0, lt=1)] | None = None
     target_ms: Annotated[Number, Field(gt=0, le=1_000_000)] | None = None
     score: ChannelScoreWord | Literal["activity"] = "taylor"
@@ -136,7 +136,7 @@ class ClasswiseRecipe(Frozen):
             raise ValueError("score is activity, which a target of time cannot follow; take taylor, or target_macs")
         if thresholds and self.score != "activity":
             raise ValueError(f"score is {self.score} and thresholds are of activity; set score to activity")
-        if self.training is not None and self.training.label_smoothing:
+        if any(one is not None and one.label_smoothing for one in (self.training, self.shared_training)):
             raise ValueError("training: label_smoothing is not for members, whose loss is their own; leave it out")
         if self.dense is not None and self.dense.distill:
             raise ValueError(f"dense: distill is {self.dense.distill} and it has no teacher; leave it out")
@@ -145,8 +145,8 @@ class ClasswiseRecipe(Frozen):
     def check_shared(self) -> None:
         """Raises ValueError where nothing would be trained, or where members would not be smaller."""
         if self.shared_macs is None:
-            if self.shared_epochs is not None:
-                raise ValueError(f"shared_epochs is {self.shared_epochs} and goes with shared_macs; set both")
+            if self.shared_training is not None:
+                raise ValueError("shared_training is of the network that shared_macs asks for; set both, or neither")
             return
         if self.training is None:
             raise ValueError(f"shared_macs is {self.shared_macs} and goes with training alone; leave it out, or train")

@@ -57,7 +57,7 @@ def classwise_mobilenetv2(
         seeds=tuple(range(seeds)),
         target_macs=target_macs,
         shared_macs=shared_macs,
-        shared_epochs=shared_epochs,
+        shared_training=retraining(shared_epochs, lr, precision, patience) if shared_epochs else None,
         training=retraining(epochs, lr, precision, patience),
         train_images=train_images,
         choose_on=choose_on,

@@ -71,7 +71,7 @@ def plan_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> dict[
     def epoch_of(wanted: list[Job]) -> float:
         return sum(seconds * len(member_task(task, job.group).train) / own for job in wanted)
 
-    num, shared_epochs = len(beside) + len(first), recipe.shared_epochs or epochs
+    num, shared_epochs = len(beside) + len(first), recipe.shared_training.epochs if recipe.shared_training else epochs
     spent = epoch_of(first) * shared_epochs + epoch_of(beside) * epochs / min(asked.workers, len(beside))
     return {
         "groups": [[task.class_names[number] for number in group] for group in trials[0].groups],

@@ -61,12 +61,12 @@ def making_of(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds: f
     )
 
 
-def shared_making(recipe: ClasswiseRecipe, making: Making) -> Making:
-    """How the network is made that members are cut from. making: the members'."""
-    assert making.training is not None
-    cutting = replace(making.cutting, target_macs=recipe.shared_macs, latency=None, apoz=None, mean=None)
-    epochs = recipe.shared_epochs or making.training.epochs
-    return replace(making, cutting=cutting, training=replace(making.training, epochs=epochs))
+def shared_making(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds: float) -> Making:
+    """How the network is made that members are cut from. network: the whole one."""
+    told = dict.fromkeys(("target_latency", "target_ms", "apoz", "mean"))
+    training = recipe.shared_training or recipe.training
+    as_members = recipe.model_copy(update={**told, "target_macs": recipe.shared_macs, "training": training})
+    return making_of(as_members, network, checkpoint_seconds)
 
 
 def latency_of(recipe: ClasswiseRecipe) -> Target | None:
@@ -84,8 +84,7 @@ def settings_for(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_seconds
     """How members are trained; where the recipe says adapt, a network without batch norm by Adam."""
     assert recipe.training is not None
     found = train_settings(recipe.training, checkpoint_seconds)
-    if recipe.audit:
-        assert found.early_stop is not None
+    if recipe.audit and found.early_stop is not None:
         found = replace(found, early_stop=replace(found.early_stop, audit=True))
     normed = any(isinstance(module, _BatchNorm) for module in network.modules())
     return found if normed or not recipe.adapt else replace(found, optimizer=Adam(), lr=ADAM_LR)

@@ -119,7 +119,9 @@ def run_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> Split:
         whole, network = whole_of(recipe, asked)
         look = looked(recipe, network, task, asked, watch)
         shop = shop_of(recipe, asked, task, whole, network, look)
-        shared, shop = (None, shop) if recipe.shared_macs is None else through_shared(recipe, asked, shop, watch)
+        shared, shop = (
+            (None, shop) if recipe.shared_macs is None else through_shared(recipe, asked, shop, network, watch)
+        )
         trials = trials_of(recipe, look)
         control = [Trial("one", recipe.seeds[0], (tuple(range(task.num_classes)),))] if recipe.as_one else []
         shop = with_answers(shop, [*trials, *control], recipe.seeds[0], watch)
@@ -203,12 +205,14 @@ def shop_of(recipe: ClasswiseRecipe, asked: Asked, task: Task, whole: Whole, net
     return Shop(task, whole, look.head, evidence, making, asked.out, named, asked.device)
 
 
-def through_shared(recipe: ClasswiseRecipe, asked: Asked, shop: Shop, watch: Watch) -> tuple[Found, Shop]:
-    """See `classwise.shared.with_shared`."""
-    seed = recipe.seeds[0]
+def through_shared(
+    recipe: ClasswiseRecipe, asked: Asked, shop: Shop, network: nn.Module, watch: Watch
+) -> tuple[Found, Shop]:
+    """See `classwise.shared.with_shared`. network: the whole one."""
+    seed, making = recipe.seeds[0], shared_making(recipe, network, asked.checkpoint_seconds)
     plain = replace(shop.task, train=shop.task.train.to("cpu"))
     look = partial(look_at, task=plain, zero=recipe.zero, num_images=recipe.look_images, seed=seed)
-    return with_shared(shop, shared_making(recipe, shop.making), seed, partial(engine_of, asked), look, watch)
+    return with_shared(shop, making, seed, partial(engine_of, asked), look, watch)
 
 
 @contextmanager

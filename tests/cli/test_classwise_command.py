@@ -181,7 +181,7 @@ BAD = {
     "--shared-macs .5": "shared_macs is 0.5, must be above target_macs, 0.5",
     "--shared-macs .7 --epochs 0": "goes with training alone",
     "--shared-macs .7 --shared-epochs 0": "--shared-epochs",
-    "--shared-epochs 3": "shared_epochs is 3 and goes with shared_macs; set both",
+    "--shared-epochs 3": "shared_training is of the network that shared_macs asks for",
     "--audit --patience 0": "audit is true and no member can leave early; set patience, or leave it out",
     "--audit --epochs 0": "audit is true and no member can leave early",
     "--target-latency 1": "--target-latency is 1.0, must be below 1",

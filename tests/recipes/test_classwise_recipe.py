@@ -381,7 +381,9 @@ def test_members_of_a_shared_network_go_on_after_a_kill(tmp_path):
 
 
 def test_a_shared_network_that_is_not_cut_is_trained_on_and_the_teacher_asked_at_each_update(tmp_path):
-    made = recipe(groups=(LOW, HIGH), shared_macs=1.0, shared_epochs=3, target_macs=0.5, views=0)
+    made = recipe(
+        groups=(LOW, HIGH), shared_macs=1.0, shared_training=Training(epochs=3, lr=2e-3), target_macs=0.5, views=0
+    )
     _, found = run(made, tmp_path / "out")
     assert found["shared"]["macs"] == found["whole"]["macs"] and found["shared"]["epochs"] == 3
     assert all(row["macs_share"] <= 0.5 and row["epochs"] == 2 for row in found["members"])
@@ -464,7 +466,8 @@ def test_groups_that_do_not_fit_the_data_are_refused_before_anything_is_written(
         ({"shared_macs": 0.7, "target_macs": None, "target_latency": 0.5}, "take target_ms or target_macs"),
         ({"shared_macs": 1.5}, "less than or equal to 1"),
         ({"audit": True}, "audit is true and no member can leave early; set patience, or leave it out"),
-        ({"shared_epochs": 3}, "shared_epochs is 3 and goes with shared_macs; set both"),
+        ({"shared_training": Training(epochs=3)}, "shared_training is of the network that shared_macs asks for"),
+        ({"shared_macs": 0.7, "shared_training": Training(label_smoothing=0.1)}, "label_smoothing is not for members"),
         ({"training": Training(epochs=1, label_smoothing=0.1)}, "label_smoothing is not for members"),
         ({"dense": Training(epochs=1, distill=0.5)}, "it has no teacher"),
         ({"groupings": ("sorted",)}, "Input should be"),
@@ -484,7 +487,7 @@ def test_a_dry_run_writes_nothing_and_tells_the_groups_that_will_be(tmp_path):
     assert (planned["num_trainings"], planned["member_epochs"], planned["workers"]) == (5, 10, 1)
     assert planned["minutes"] > 0 and planned["disk_bytes"] > 0
     assert plan_classwise(recipe(training=None), asked, quiet)["minutes"] == 0.0
-    longer = plan_classwise(recipe(shared_macs=0.7, shared_epochs=5), asked, quiet)
+    longer = plan_classwise(recipe(shared_macs=0.7, shared_training=Training(epochs=5)), asked, quiet)
     assert (longer["num_trainings"], longer["member_epochs"]) == (5, 13)
     more = plan_classwise(recipe(shared_macs=0.7, as_one=True), asked, quiet)
     assert (more["num_trainings"], more["member_epochs"]) == (6, 12) and more["disk_bytes"] > planned["disk_bytes"]
