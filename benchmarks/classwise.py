@@ -80,6 +80,8 @@ def main() -> int:
     parser.add_argument("--data-dir", default=data or None)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.shared_epochs and not options.shared_macs:
+        parser.error("--shared-epochs is of the network that --shared-macs asks for; set both")
     out = options.out or Path(tempfile.mkdtemp())
     rows = [one(options, groups, out / str(groups)) for groups in options.groups]
     if options.json:

@@ -82,6 +82,9 @@ CASES = {
     "early stopping": Case(
         mlp, lambda every: Train(settings(every, epochs=12, lr=0.3, early_stop=EarlyStop(patience=2)))
     ),
+    "early stopping, audited": Case(
+        mlp, lambda every: Train(settings(every, epochs=12, lr=0.3, early_stop=EarlyStop(patience=2, audit=True)))
+    ),
     "prune and retrain": Case(
         mlp,
         lambda every: Chain(

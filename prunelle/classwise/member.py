@@ -20,6 +20,7 @@ from prunelle.classwise.teacher import Merged, compared
 from prunelle.classwise.whole import Whole
 from prunelle.data.groups import labels_of
 from prunelle.data.task import Batch, Split, Task
+from prunelle.errors import CorruptFileError
 from prunelle.files import write_sealed_json
 from prunelle.measure.accuracy import EVAL_BATCH
 from prunelle.models.save import load, save
@@ -64,8 +65,7 @@ class Making:
     @property
     def audited(self) -> bool:
         """Whether members that would leave early go on all the same."""
-        stop = None if self.training is None else self.training.early_stop
-        return stop is not None and stop.audit
+        return self.training is not None and self.training.audited
 
     def settings(self, whole: nn.Module | None, group: tuple[int, ...], num_classes: int) -> TrainSettings:
         """Of one member's training. whole: None where its answers come with the targets."""
@@ -201,14 +201,14 @@ def finish(member: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) ->
         end = narrowed(at_the_end(member, run), shop.head, job.group, num_classes).to(run.device)
         found |= {f"{END}val": outputs_of(end, task.val), f"{END}test": outputs_of(end, task.test)}
     run.save_checkpoint(OUTPUTS, found, {"cuts": cut.cuts.model_dump(mode="json")})
-    last = rows[-1] if rows else {}
+    training, saved = shop.making.training, rows[-1].get("epochs_saved", 0) if rows else 0
     run.finish(
         {
             "group": list(job.group),
             "val_top1": top1_of(found["val"], member_targets(labels_of(shop.task.val), job.group, num_classes), task),
-            "epochs": last.get("epoch", 0) - (last.get("epochs_saved", 0) if shop.making.audited else 0),
-            "epochs_saved": last.get("epochs_saved", 0),
-            "history": [row["val_top1"] for row in rows],
+            "epochs": 0 if training is None else training.epochs - saved,
+            "epochs_saved": saved,
+            "history": [row["val_top1"] for row in rows if "val_top1" in row],
         }
     )
     for name in (CUT, TRAIN):
@@ -216,11 +216,16 @@ def finish(member: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) ->
 
 
 def at_the_end(member: nn.Module, run: Run) -> nn.Module:
-    """The member with the weights of its last epoch instead of those that were chosen."""
-    tensors, _ = run.load_checkpoint(TRAIN) or ({}, {})
-    member = copy.deepcopy(member)
-    member.load_state_dict(kept_of(tensors)["good"], strict=False)
-    return member.eval()
+    """The member with the weights of its last epoch instead of those that were chosen. Raises CorruptFileError."""
+    found = run.load_checkpoint(TRAIN)
+    if found is None:
+        raise CorruptFileError(f"{run.folder}: holds no {TRAIN}; delete it and start the same command again.")
+    member = copy.deepcopy(member).eval()
+    last, now = kept_of(found[0])["good"], {**dict(member.named_parameters()), **dict(member.named_buffers())}
+    with torch.no_grad():
+        for name, tensor in last.items():
+            now[name].copy_(tensor)
+    return member
 
 
 def opened_member(folder: Path, job: Job, shop: Shop) -> nn.Module:

@@ -38,7 +38,7 @@ def check_shared(making: Making, shared: Making) -> None:
     macs, above = shared.cutting.target_macs, making.cutting.target_macs
     if macs is not None and above is not None and macs <= above:
         raise SettingError(
-            f"shared: its target_macs is {macs}, must be above the members', {above}: they are cut from it."
+            f"shared: its target_macs is {macs}, must be above the members', {above}: they are cut from it; change one."
         )
 
 
@@ -63,6 +63,12 @@ def with_shared(
     return answer(trial, first), shop_from_shared(shop, first, trial, look)
 
 
+def asks_alike(one: Making, other: Making) -> bool:
+    """Whether two trainings are taught by the same answers, see split.with_answers."""
+    assert one.training is not None and other.training is not None
+    return one.num_views == other.num_views and one.training.precision == other.training.precision
+
+
 def shop_from_shared(shop: Shop, first: Shop, trial: Trial, look: Callable[[nn.Module], Look]) -> Shop:
     """The shop in which members are cut from the shared network and taught by the whole one.
 
@@ -84,5 +90,5 @@ def shop_from_shared(shop: Shop, first: Shop, trial: Trial, look: Callable[[nn.M
         head=found.head,
         evidence=Evidence(found.activations, shop.evidence.macs, found.carried),
         named={**shop.named, SHARED: "/".join(manifest.files.values())},
-        answers=first.answers if first.making.num_views == shop.making.num_views else None,
+        answers=first.answers if asks_alike(first.making, shop.making) else None,
     )

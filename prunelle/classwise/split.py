@@ -14,6 +14,7 @@ from torch import Tensor
 from prunelle.classwise.answers import Answers, asked, views_held, views_of
 from prunelle.classwise.combine import Mistakes, calibrated, mistakes
 from prunelle.classwise.member import (
+    END,
     NETWORK,
     OUTPUTS,
     SHARED,
@@ -51,8 +52,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class MemberFound:
-    """A member's figures. val_top1, test_top1: of own against others, half each, see member_task. temperature: by which
-    its outputs are divided."""
+    """A member's figures. folder: where it is saved, as it was chosen. val_top1, test_top1: of own against others,
+    half each, see member_task. temperature: by which its outputs are divided."""
 
     group: tuple[int, ...]
     folder: Path
@@ -147,14 +148,15 @@ def share_of(run: Run) -> float:
     return 0.0
 
 
-def answer(trial: Trial, shop: Shop, before: str = "") -> Found:
+def answer(trial: Trial, shop: Shop, at_the_end: bool = False) -> Found:
     """The joint answer of members that stand: calibrated on val, told on test.
 
-    before: END for those trained to the end, where early stopping is audited. Raises CorruptFileError.
+    at_the_end: of the same members trained for all epochs, where early stopping is audited. Raises CorruptFileError.
     """
     runs = [run_for(job, shop) for job in trial.jobs]
     said = [outputs_of(run) for run in runs]
-    val, test = ([one[before + part] for one, _ in said] for part in ("val", "test"))
+    kind = END if at_the_end else ""
+    val, test = ([one[kind + part] for one, _ in said] for part in ("val", "test"))
     val_targets, targets = labels_of(shop.task.val), labels_of(shop.task.test)
     temperatures = calibrated(val, val_targets, trial.groups) if len(trial.groups) > 1 else torch.ones(1)
     chosen = together(val, temperatures, trial.groups).argmax(1)
@@ -162,8 +164,8 @@ def answer(trial: Trial, shop: Shop, before: str = "") -> Found:
     right = int((answers == targets).sum())
     low, high = wilson(right / len(targets), len(targets))
     members = [
-        member_found(group, run, shop.task, outputs, float(temperature))
-        for group, run, outputs, temperature in zip(trial.groups, runs, test, temperatures, strict=True)
+        member_found(group, run, shop.task, (val[at], test[at]), float(temperatures[at]), at_the_end)
+        for at, (group, run) in enumerate(zip(trial.groups, runs, strict=True))
     ]
     return Found(
         trial=trial,
@@ -191,16 +193,23 @@ def outputs_of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return found
 
 
-def member_found(group: tuple[int, ...], run: Run, task: Task, outputs: Tensor, temperature: float) -> MemberFound:
-    card = run.card()
-    own, targets = member_task(task, group), member_targets(labels_of(task.test), group, task.num_classes)
+def member_found(
+    group: tuple[int, ...], run: Run, task: Task, said: tuple[Tensor, Tensor], temperature: float, at_the_end: bool
+) -> MemberFound:
+    """said: on val and test."""
+    card, own = run.card(), member_task(task, group)
+    val, test = (
+        top1_of(outputs, member_targets(labels_of(split), group, task.num_classes), own)
+        for outputs, split in zip(said, (task.val, task.test), strict=True)
+    )
+    saved = 0 if at_the_end else card["epochs_saved"]
     return MemberFound(
         group=group,
         folder=run.folder / NETWORK,
-        val_top1=card["val_top1"],
-        test_top1=top1_of(outputs, targets, own),
-        epochs=card["epochs"],
-        epochs_saved=card["epochs_saved"],
+        val_top1=val,
+        test_top1=test,
+        epochs=card["epochs"] + card["epochs_saved"] - saved,
+        epochs_saved=saved,
         history=tuple(card["history"]),
         temperature=temperature,
     )

@@ -106,6 +106,8 @@ def classwise(
     """Cut a trained network into one small member per group of classes, retrain them, and join their answers."""
     number = groups_of(groups)
     given = not isinstance(number, int)
+    if shared_epochs is not None and shared_macs is None:
+        raise SettingError(f"--shared-epochs {shared_epochs}: is of the network that --shared-macs asks for; set both.")
     training: dict[str, Any] = RETRAINING.model_dump() | {
         "epochs": max(1, epochs),
         "patience": patience or None,
@@ -157,10 +159,12 @@ def classwise(
 def option(place: str) -> str:
     """A setting of the recipe as it is typed.
 
-    >>> option("target_macs"), option("training.lr")
-    ('--target-macs', '--lr')
+    >>> option("target_macs"), option("training.lr"), option("shared_training.epochs"), option("shared_macs")
+    ('--target-macs', '--lr', '--shared-epochs', '--shared-macs')
     """
-    return f"--{place.removeprefix('training.').replace('_', '-')}"
+    if place == "shared_training.epochs":
+        return "--shared-epochs"
+    return f"--{place.removeprefix('shared_training.').removeprefix('training.').replace('_', '-')}"
 
 
 def groups_of(text: str) -> int | tuple[tuple[int, ...], ...]:

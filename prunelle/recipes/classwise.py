@@ -69,11 +69,11 @@ class ClasswiseRecipe(Frozen):
     the share of the loss that imitates the whole network. views: of each training image that the whole network is asked
     about beforehand, once for all members; 0 asks it at each update. shared_macs: first one network for all classes is
     cut to this share and trained by the first seed, and members are cut from that. shared_training: of that network,
-    None for the members'; it is taught and may leave as they do. audit: members that would leave early go on all the
-    same, so that what leaving costs is measured; no result changes. adapt: train a network without batch norm by Adam
-    at 0.001 instead. as_one: also one network for all classes, cut to the same target and trained for as many epochs,
-    as the control. choose_on: test-half where the network was trained on val too. train_images: the first of the
-    training split only. look_images: that classes are looked at by. runtimes: that one image is timed in.
+    None for the members'; its own distill, patience and precision count. audit: members that would leave early go on
+    all the same, so that what leaving costs is measured; no result changes. adapt: train a network without batch norm
+    by Adam at 0.001 instead. as_one: also one network for all classes, cut to the same target and trained for as many
+    epochs, as the control. choose_on: test-half where the network was trained on val too. train_images: the first of
+    the training split only. look_images: that classes are looked at by. runtimes: that one image is timed in.
     """
 
     kind: Literal["classwise"] = "classwise"
@@ -137,7 +137,7 @@ class ClasswiseRecipe(Frozen):
         if thresholds and self.score != "activity":
             raise ValueError(f"score is {self.score} and thresholds are of activity; set score to activity")
         if any(one is not None and one.label_smoothing for one in (self.training, self.shared_training)):
-            raise ValueError("training: label_smoothing is not for members, whose loss is their own; leave it out")
+            raise ValueError("label_smoothing is not for members, whose loss is their own; leave it out")
         if self.dense is not None and self.dense.distill:
             raise ValueError(f"dense: distill is {self.dense.distill} and it has no teacher; leave it out")
         return self

@@ -181,8 +181,8 @@ def saved(trials: Sequence[Found], ends: Sequence[Found] = ()) -> dict[str, Any]
     """What early stopping left out, over all members; None where nothing was trained.
 
     ends: the same trials with members trained to the end. Returns {epochs, epochs_saved, share}, and with `ends`
-    {cost, cost_low, cost_high}: what the joint answer lost on test, mean over the trials and its 95 % interval, None
-    for the ends of that of a single trial.
+    {cost, cost_low, cost_high}: by how much they answer better on test, the mean over trials and its 95 % interval,
+    whose ends are None for a single trial. It compares early stopping, which takes the weights best on val, with none.
     """
     members = {(one.trial.seed, member.group): member for one in trials for member in one.members}.values()
     epochs, left_out = sum(m.epochs for m in members), sum(m.epochs_saved for m in members)

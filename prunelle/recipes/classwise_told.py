@@ -163,7 +163,7 @@ def early(saved: dict[str, Any]) -> str:
         return f"early stopping left out {left_out}."
     spread = "" if saved["cost_low"] is None else f" [{100 * saved['cost_low']:+.2f}, {100 * saved['cost_high']:+.2f}]"
     return (
-        f"early stopping would have left out {left_out}; members that went on to the end all the same answer "
+        f"early stopping would have left out {left_out}; trained to the end all the same, members answer "
         f"{100 * saved['cost']:+.2f} points better together{spread}."
     )
 
@@ -188,7 +188,7 @@ def summary(found: dict[str, Any]) -> list[str]:
     for row in found["speed"]:
         if row["what"].startswith(("members side", "cut as one")):
             said.append(f"{row['runtime']}: {row['what']} {row['ms']:.3f} ms, {row['ratio']:.2f}x the whole network.")
-    if found["saved"] and found["saved"]["epochs_saved"]:
+    if found["saved"] and (found["saved"]["epochs_saved"] or "cost" in found["saved"]):
         said.append(early(found["saved"]))
     for row in found["groupings"]:
         if row["gain"] is not None:

@@ -65,7 +65,9 @@ def shared_making(recipe: ClasswiseRecipe, network: nn.Module, checkpoint_second
     """How the network is made that members are cut from. network: the whole one."""
     told = dict.fromkeys(("target_latency", "target_ms", "apoz", "mean"))
     training = recipe.shared_training or recipe.training
-    as_members = recipe.model_copy(update={**told, "target_macs": recipe.shared_macs, "training": training})
+    as_members = recipe.model_copy(
+        update={**told, "target_macs": recipe.shared_macs, "training": training, "audit": False}
+    )
     return making_of(as_members, network, checkpoint_seconds)
 
 

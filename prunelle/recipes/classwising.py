@@ -25,7 +25,7 @@ from prunelle.classwise.cutting import Evidence
 from prunelle.classwise.grouping import check_groups
 from prunelle.classwise.joining import save_joined
 from prunelle.classwise.look import Look, look_at
-from prunelle.classwise.member import CANDIDATES, END, Shop
+from prunelle.classwise.member import CANDIDATES, Shop
 from prunelle.classwise.shared import with_shared
 from prunelle.classwise.split import Found, Trial, answer, make_all, run_for, standing, with_answers
 from prunelle.classwise.whole import Whole
@@ -87,8 +87,8 @@ class Asked:
 class Split:
     """What came of it. similarities: "features" and "candidates". best: of the trials, by val. joined: its members as
     one, as saved in OUT. one: the control, one network for all classes. shared: the one for all classes that members
-    were cut from. Both None where not asked for. ends: the trials had their members been trained to the end, where
-    early stopping is audited."""
+    were cut from. Both None where not asked for. ends: what the trials answer with their members trained to the
+    end, where early stopping is audited."""
 
     recipe: ClasswiseRecipe
     task: Task = field(repr=False)
@@ -132,7 +132,7 @@ def run_classwise(recipe: ClasswiseRecipe, asked: Asked, watch: Watch) -> Split:
         best = max(found, key=lambda one: one.val_top1)
         joined = keep(best, shop, asked.out)
         one = answer(control[0], shop) if control else None
-        ends = tuple(answer(trial, shop, END) for trial in trials) if recipe.audit else ()
+        ends = tuple(answer(trial, shop, at_the_end=True) for trial in trials) if recipe.audit else ()
         return Split(recipe, task, network, shop, similarities(look), found, best, joined, one, shared, ends)
 
 

@@ -42,6 +42,7 @@ HOLDERS: Mapping[str, type[BaseModel]] = {
     "cells": Cell,
     "dense": Training,
     "training": Training,
+    "shared_training": Training,
     "retiring": Retiring,
     **STAGES,
 }

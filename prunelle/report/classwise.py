@@ -42,8 +42,8 @@ class ClasswiseReport:
     trials: grouping, seed, top1, macs, params.
     groupings: grouping, num_seeds, mean, low, high, gain, gain_low, gain_high (against random, paired over seeds; None
     for random itself), macs_total, params_total; intervals are of 95 %.
-    saved: epochs (trained), epochs_saved (left out by early stopping), share (the latter of both); cost where it is
-    known: what the joint answer lost.
+    saved: epochs (until members left), epochs_saved (left out by early stopping), share (the latter of both); where
+    that is audited, so that nothing was left out, cost, cost_low, cost_high: see recipes.classwise_figures.saved.
     files: path, bytes, what.
     """
 

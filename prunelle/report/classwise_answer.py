@@ -79,7 +79,15 @@ def early(saved: Row | None) -> str:
     if not saved or number(saved.get("share")) is None:
         return ""
     total = saved["epochs"] + saved["epochs_saved"]
-    more = [f"{saved['epochs_saved']:,} of {total:,} left out by early stopping"]
-    if (cost := number(saved.get("cost"))) is not None:
-        more.append(f"trained to the end they answer {100 * cost:+.2f} points better together")
-    return tile("Member-epochs saved", f"{100 * saved['share']:.1f} %", "<br>".join(map(text, more)))
+    cost = number(saved.get("cost"))
+    if cost is None:
+        title, more = "Member-epochs saved", [f"{saved['epochs_saved']:,} of {total:,} left out by early stopping"]
+    else:
+        low, high = number(saved.get("cost_low")), number(saved.get("cost_high"))
+        spread = "" if low is None or high is None else f" ({100 * low:+.2f} to {100 * high:+.2f})"
+        title = "Member-epochs that can be saved"
+        more = [
+            f"{saved['epochs_saved']:,} of {total:,} that early stopping would leave out; all were trained",
+            f"to the end members answer {100 * cost:+.2f} points better together{spread}",
+        ]
+    return tile(title, f"{100 * saved['share']:.1f} %", "<br>".join(map(text, more)))

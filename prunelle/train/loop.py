@@ -32,7 +32,8 @@ RUNAWAY = 1e3
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended. epochs_saved: those that early stopping left out. shares: of wall time."""
+    """How a training ended. epochs: after which it stopped, or would have where that is audited. epochs_saved: the
+    others. shares: of wall time."""
 
     epochs: int
     epochs_saved: int
@@ -110,7 +111,7 @@ class Training:
                 break
             self.train_epoch_(epoch)
             self.close_epoch_(epoch)
-        if self.progress.diverged_step is not None:
+        if self.progress.diverged_step is not None and self.progress.stopped_epoch is None:
             raise DivergedError(
                 f"{self.name}: the loss was not finite or grew {RUNAWAY:g}-fold at step {self.progress.diverged_step}; "
                 f"the last good weights are kept; try a learning rate below {self.settings.lr:g}.",
@@ -124,13 +125,8 @@ class Training:
 
     @property
     def over(self) -> bool:
-        stopped = self.progress.stopped_epoch is not None and not self.audited
+        stopped = self.progress.stopped_epoch is not None and not self.settings.audited
         return stopped or self.progress.diverged_step is not None
-
-    @property
-    def audited(self) -> bool:
-        """Whether it goes on after it would have stopped."""
-        return self.settings.early_stop is not None and self.settings.early_stop.audit
 
     def train_epoch_(self, epoch: int) -> None:
         """All updates of one epoch that are still to be done."""
@@ -188,7 +184,11 @@ class Training:
         if not (finite(self.state) and val_loss <= self.runaway_loss):
             restore_(self.state, self.good)
         self.progress.diverged_step = self.progress.step
-        self.record({"diverged": True, "step": self.progress.step, "epoch": self.progress.closed_epochs + 1})
+        row = {"diverged": True, "step": self.progress.step, "epoch": self.progress.closed_epochs + 1}
+        stopped = self.progress.stopped_epoch
+        if stopped is not None:
+            row |= {"epochs_saved": self.settings.epochs - stopped, "best_epoch": self.progress.best_epoch}
+        self.record(row)
         self.save()
 
     def close_epoch_(self, epoch: int) -> None:

@@ -17,7 +17,8 @@ from prunelle.train.precision import FP32, Precision
 class EarlyStop:
     """Stop when val has not improved by more than `min_gain` for `patience` epochs, or has reached `target`; both are
     fractions, None = never. The best weights are taken whatever they gained. audit: go on to the last epoch all the
-    same, with the same result, so that what stopping costs can be measured on the weights it ends with."""
+    same, with the same result, so that what stopping costs can be measured on the weights it ends with: those of the
+    last epoch, of one that diverges on the way those of the epoch before."""
 
     patience: int | None = None
     target: float | None = None
@@ -74,6 +75,11 @@ class TrainSettings:
         ):
             if not ok:
                 raise SettingError(f"training: {name} is {value}, must be {allowed}.")
+
+    @property
+    def audited(self) -> bool:
+        """Whether a training that would stop early goes on all the same."""
+        return self.early_stop is not None and self.early_stop.audit
 
     def lr_at(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of update number `step` (from 0)."""

@@ -18,7 +18,7 @@ from prunelle.classwise import call, split
 from prunelle.classwise.call import Divided, divide
 from prunelle.classwise.cutting import Cutting
 from prunelle.classwise.member import Making
-from prunelle.classwise.shared import check_shared
+from prunelle.classwise.shared import asks_alike, check_shared
 from prunelle.errors import SettingError
 from prunelle.measure.macs import count_macs
 from prunelle.models.members import Members
@@ -26,6 +26,7 @@ from prunelle.models.save import Builder, load
 from prunelle.prune.latency_target import Target
 from prunelle.recipes.sweeping import Here
 from prunelle.train.optimizers import Adam
+from prunelle.train.precision import BF16
 from prunelle.train.settings import TrainSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -143,7 +144,11 @@ SLOW = Cutting(None, floor=2, latency=Target(ratio=0.5))
             replace(SHARED_MAKING, training=None),
             "shared: goes with training alone; leave it out, or train both",
         ),
-        (MAKING, MAKING, "shared: its target_macs is 0.4, must be above the members', 0.4: they are cut from it."),
+        (
+            MAKING,
+            MAKING,
+            "shared: its target_macs is 0.4, must be above the members', 0.4: they are cut from it; change one.",
+        ),
         (replace(MAKING, cutting=SLOW), SHARED_MAKING, "which would be the shared network's; give a time in millisec"),
     ],
 )
@@ -168,6 +173,13 @@ def test_it_may_be_trained_for_longer_and_asked_about_more_views(tmp_path: Path)
     assert sorted(epochs) == [2, 2, 3] and all(one.epochs == 2 for one in found.found.members)
     views = [card["num_images"] for card in cards(tmp_path / "o" / "runs") if "num_images" in card]
     assert sorted(views) == [2 * len(task.train), 3 * len(task.train)]
+
+
+def test_answers_are_taken_over_only_where_members_ask_the_same() -> None:
+    assert asks_alike(SHARED_MAKING, MAKING)
+    assert not asks_alike(replace(SHARED_MAKING, training=replace(TRAINING, precision=BF16)), MAKING)
+    assert not asks_alike(replace(SHARED_MAKING, training=replace(TRAINING, epochs=3)), MAKING)
+    assert asks_alike(replace(SHARED_MAKING, training=replace(TRAINING, epochs=3), views=2), MAKING)
 
 
 def cards(runs: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from tiny import same_bits, state_of
 from prunelle.classwise import member as member_file
 from prunelle.classwise import split as split_file
 from prunelle.classwise.member import Job, Making, run_of
-from prunelle.classwise.split import Trial, distinct, run_for, standing
+from prunelle.classwise.split import Found, MemberFound, Trial, distinct, outputs_of, run_for, standing
 from prunelle.data.groups import Balanced
 from prunelle.data.load import load_task
 from prunelle.errors import CorruptFileError, ModelError, RunConflictError, SettingError
@@ -327,9 +327,18 @@ def test_what_early_stopping_costs_is_measured_and_changes_no_member(tmp_path):
     assert all(len(one.history) == 5 for one in split.best.members)
     whole, _ = run(recipe(groups=(LOW, HIGH), training=training.model_copy(update=TO_THE_END)), tmp_path / "whole")
     (end,) = split.ends
+    for group in (LOW, HIGH):
+        outputs, _ = outputs_of(run_for(Job(group, 0), split.shop))
+        wanted, _ = outputs_of(run_for(Job(group, 0), whole.shop))
+        for part in ("val", "test"):
+            assert torch.equal(outputs[f"end_{part}"], wanted[part])
+    assert [one.epochs for one in end.members] == [5, 5]
+    assert [one.test_top1 for one in end.members] == [one.test_top1 for one in whole.best.members]
+    left_early = [n for n, one in enumerate(split.best.members) if one.epochs_saved]
+    assert any(end.members[n].test_top1 != split.best.members[n].test_top1 for n in left_early)
     assert end.top1 == whole.best.top1 and end.val_top1 == whole.best.val_top1 and plain.ends == ()
     assert found["saved"]["cost"] == end.top1 - split.best.top1 and found["saved"]["cost_low"] is None
-    assert any("members that went on to the end all the same answer" in line for line in summary(found))
+    assert any("trained to the end all the same, members answer" in line for line in summary(found))
     before = files_of(tmp_path / "audited")
     assert run(made, tmp_path / "audited")[1] == found and files_of(tmp_path / "audited") == before
 
@@ -380,9 +389,36 @@ def test_members_of_a_shared_network_go_on_after_a_kill(tmp_path):
     assert told(run(made, out)[1]) == told(found)
 
 
+def test_what_early_stopping_costs_by_hand() -> None:
+    """Two trials of a member each: 3 of 10 epochs left out, better by 1 and by 3 points at the end."""
+
+    def found(top1: float, epochs: int, seed: int) -> Found:
+        member = MemberFound((0,), Path("m"), 0.5, 0.5, epochs, 5 - epochs, (), 1.0)
+        return Found(Trial("random", seed, ((0,),)), (member,), torch.ones(1), 0.5, top1, 0.0, 1.0, 10, None)
+
+    left, end = [found(0.9, 4, 0), found(0.8, 3, 1)], [found(0.91, 5, 0), found(0.83, 5, 1)]
+    told = classwise_figures.saved(left, end)
+    assert (told["epochs"], told["epochs_saved"], told["share"]) == (7, 3, 0.3)
+    # The mean is 2 points, its standard error 1, and t at 95 % with one degree of freedom 12.706.
+    assert told["cost"] == pytest.approx(0.02) and told["cost_high"] == pytest.approx(0.02 + 0.12706, abs=1e-4)
+    assert classwise_told.early(told) == (
+        "early stopping would have left out 3 member-epochs, 30%; trained to the end all the same, members answer "
+        "+2.00 points better together [-10.71, +14.71]."
+    )
+    alone = classwise_figures.saved(left[:1], end[:1])
+    assert alone["cost_low"] is alone["cost_high"] is None and classwise_told.early(alone).endswith(
+        "+1.00 points better together."
+    )
+    assert "cost" not in classwise_figures.saved(left)
+
+
 def test_a_shared_network_that_is_not_cut_is_trained_on_and_the_teacher_asked_at_each_update(tmp_path):
     made = recipe(
-        groups=(LOW, HIGH), shared_macs=1.0, shared_training=Training(epochs=3, lr=2e-3), target_macs=0.5, views=0
+        groups=(LOW, HIGH),
+        shared_macs=1.0,
+        shared_training=Training(epochs=3, lr=2e-3, distill=0.5),
+        target_macs=0.5,
+        views=0,
     )
     _, found = run(made, tmp_path / "out")
     assert found["shared"]["macs"] == found["whole"]["macs"] and found["shared"]["epochs"] == 3

@@ -91,6 +91,17 @@ def test_empty_parts_are_left_out():
     assert "Members side by side" not in told and "early stopping" not in told and "Largest of 2 members" in told
 
 
+def test_what_early_stopping_would_leave_out_where_it_is_audited():
+    audited = {"epochs": 16, "epochs_saved": 4, "share": 0.2, "cost": 0.0012, "cost_low": -0.001, "cost_high": 0.0034}
+    told = read(classwise_html(report_of(saved=audited)))
+    assert (
+        "Member-epochs that can be saved 20.0 % 4 of 20 that early stopping would leave out; all were trained" in told
+    )
+    assert "to the end members answer +0.12 points better together (-0.10 to +0.34)" in told
+    alone = read(classwise_html(report_of(saved=audited | {"cost_low": None, "cost_high": None})))
+    assert "to the end members answer +0.12 points better together" in alone and "(-0.10" not in alone
+
+
 def test_the_members_by_hand(page):
     told = read(part(page, "groups"))
     assert "clusters of equal size (balanced k-means)" in told and "The 2 members" in told

@@ -145,6 +145,23 @@ def test_an_audited_training_goes_on_and_ends_with_what_it_would_have_stopped_wi
     assert fit_(again, small_task(), settings, run, "a").epochs == 4 and same_bits(state_of(again), state_of(left))
 
 
+def test_an_audited_training_that_diverges_after_it_would_have_stopped_ends_all_the_same(tmp_path):
+    steps = small_task().train.num_batches(SETTINGS.batch_size, drop_last=True)
+    scores = [0.5, 0.7, 0.7, 0.6, 0.9, 0.9, 0.9]
+    run, settings = new_run(tmp_path), replace(SETTINGS, epochs=6, early_stop=EarlyStop(patience=2, audit=True))
+    poisoned = replace(scripted(small_task(), scores), loss=Poison(5 * steps + 1, float("nan")))
+    model, left, end = mlp(), mlp(), mlp()
+    outcome = fit_(model, poisoned, settings, run, "a")
+    assert (outcome.epochs, outcome.epochs_saved, outcome.best_epoch) == (4, 2, 2)
+    assert run.rows()[-1]["diverged"] and (run.rows()[-1]["epoch"], run.rows()[-1]["epochs_saved"]) == (6, 2)
+    fit_(left, small_task(), replace(settings, epochs=2, early_stop=None), new_run(tmp_path, b=1), "a")
+    fit_(end, small_task(), replace(settings, epochs=5, early_stop=None), new_run(tmp_path, c=1), "a")
+    assert same_bits(state_of(model), state_of(left))
+    assert same_bits(kept_of(run.load_checkpoint("a")[0])["good"], state_of(end))
+    again = mlp()
+    assert fit_(again, poisoned, settings, run, "a").epochs == 4 and same_bits(state_of(again), state_of(left))
+
+
 def test_a_target_reached_stops_at_once(tmp_path):
     task, run = scripted(small_task(), [0.5, 0.8]), new_run(tmp_path)
     outcome = fit_(mlp(), task, replace(SETTINGS, epochs=6, early_stop=EarlyStop(target=0.8)), run, "a")
