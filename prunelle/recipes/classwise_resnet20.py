@@ -39,8 +39,8 @@ def classwise_resnet20(
     choose_on: SplitWord = "val",
 ) -> ClasswiseRecipe:
     """weights: of a trained network. choose_on: test-half where it was trained on the validation split too. The others
-    as in ClasswiseRecipe; epochs, patience, lr, precision: of a member's training. shared_epochs: of that of the network
-    that shared_macs asks for, otherwise trained as members are."""
+    as in ClasswiseRecipe; epochs, patience, lr, precision: of a member's training. shared_epochs: of the network that
+    shared_macs asks for, else as many; otherwise it is trained as members are."""
     trained = Training(
         epochs=dense_epochs,
         lr=0.1,
