@@ -82,6 +82,11 @@ CASES = {
     "early stopping": Case(
         mlp, lambda every: Train(settings(every, epochs=12, lr=0.3, early_stop=EarlyStop(patience=2)))
     ),
+    "averaged weights": Case(
+        conv_net,
+        lambda every: Train(settings(every, average_epochs=0.7, early_stop=EarlyStop(patience=2))),
+        augmented=True,
+    ),
     "early stopping, audited": Case(
         mlp, lambda every: Train(settings(every, epochs=12, lr=0.3, early_stop=EarlyStop(patience=2, audit=True)))
     ),

@@ -1,4 +1,4 @@
-"""From the members' outputs to one answer: temperatures by which they can be compared, and where answers go wrong."""
+"""From the members' outputs to one answer: a calibration by which they can be compared, and where answers go wrong."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from prunelle.models.members import Groups, combined, places
+from prunelle.models.members import Calibration, Groups, combined, places
 
 STEPS = 100
 LOWEST, HIGHEST = 0.05, 20.0
+MOST_BIAS = 20.0
 
 
-def calibrated(outputs: Sequence[Tensor], targets: Tensor, groups: Groups) -> Tensor:
-    """(members,) temperatures that make the joint answer's cross entropy least; 1 is no change.
+def calibrated(outputs: Sequence[Tensor], targets: Tensor, groups: Groups) -> Calibration:
+    """The temperatures and biases that make the joint answer's cross entropy least.
 
     outputs: on the split that choices are made on. targets: (N,) classes. Deterministic. Where the best is no better
     than no change, no change is made.
-    Source: temperature scaling, Guo 2017, arXiv:1706.04599 section 4.2; there for one network, here for all members
-    at once, so that what one says of its classes can be held against what another says of its own.
+    Source: temperature scaling, and the biases of vector scaling, Guo 2017, arXiv:1706.04599 section 4.2; there for one
+    network, here for all members at once, so that what one says of its classes can be held against what another says of
+    its own. Without biases a member that is too sure of itself takes images from its fellows at any temperature.
     """
-    given, order = [output.double() for output in outputs], places(groups)
-    logs = torch.zeros(len(given), dtype=torch.double, requires_grad=True)
-    optimizer = torch.optim.LBFGS([logs], max_iter=STEPS, line_search_fn="strong_wolfe")
+    given, order, num = [output.double() for output in outputs], places(groups), len(outputs)
+    free = torch.zeros(2, num, dtype=torch.double, requires_grad=True)
+    optimizer = torch.optim.LBFGS([free], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
-        return cross_entropy(combined(given, bounded(logs), order), targets)
+        return cross_entropy(combined(given, bounded(free), order), targets)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -41,13 +43,15 @@ def calibrated(outputs: Sequence[Tensor], targets: Tensor, groups: Groups) -> Te
     before = float(loss().detach())
     optimizer.step(closure)
     with torch.no_grad():
-        better = bool(torch.isfinite(logs).all()) and float(loss()) < before
-        return bounded(logs).float() if better else torch.ones(len(given))
+        better = bool(torch.isfinite(free).all()) and float(loss()) < before
+        found = bounded(free)
+        return Calibration(found.temperatures.float(), found.biases.float()) if better else Calibration.none(num)
 
 
-def bounded(logs: Tensor) -> Tensor:
-    """Temperatures from their logarithms, between LOWEST and HIGHEST."""
-    return logs.exp().clamp(LOWEST, HIGHEST)
+def bounded(free: Tensor) -> Calibration:
+    """free: (2, members), logarithms of temperatures, which stay between LOWEST and HIGHEST, and biases, which stay
+    within MOST_BIAS."""
+    return Calibration(free[0].exp().clamp(LOWEST, HIGHEST), free[1].clamp(-MOST_BIAS, MOST_BIAS))
 
 
 @dataclass(frozen=True)

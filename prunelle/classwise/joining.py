@@ -25,7 +25,7 @@ def join(found: Found, shop: Shop) -> tuple[Members, Cuts]:
     for job in found.trial.jobs:
         cuts.append(Cuts.model_validate(outputs_of(run_for(job, shop))[1]["cuts"]))
         members.append(opened_member(run_for(job, shop).folder / NETWORK, job, shop))
-    return joined(members, found.trial.groups, found.temperatures), cuts_of_members(shop.whole, cuts)
+    return joined(members, found.trial.groups, found.calibration), cuts_of_members(shop.whole, cuts)
 
 
 def save_joined(found: Found, shop: Shop, out: Path) -> Members:
@@ -51,7 +51,7 @@ def save_joined(found: Found, shop: Shop, out: Path) -> Members:
     images, _ = next(iter(task.val.epoch(min(LOOKED_AT, len(task.val)))))
     said = [outputs_of(run_for(job, shop))[0]["val"][: len(images)] for job in found.trial.jobs]
     with torch.no_grad():
-        wanted, given = combined(said, found.temperatures, places(found.trial.groups)), loaded(images.cpu())
+        wanted, given = combined(said, found.calibration, places(found.trial.groups)), loaded(images.cpu())
     off = float((wanted - given).abs().max())
     if not off <= ALIKE * max(1.0, float(wanted.abs().max())):
         raise MeasurementError(f"{out}: what was saved answers otherwise than its members did (by {off:.3g}).")

@@ -32,7 +32,7 @@ from prunelle.data.task import Task
 from prunelle.engines.engine import Engine, Watch
 from prunelle.errors import CorruptFileError
 from prunelle.measure.accuracy import wilson
-from prunelle.models.members import Groups, combined, places
+from prunelle.models.members import Calibration, Groups, combined, places
 from prunelle.runs import Run
 from prunelle.train.identity import plain
 
@@ -53,7 +53,7 @@ class Trial:
 @dataclass(frozen=True)
 class MemberFound:
     """A member's figures. folder: where it is saved, as it was chosen. val_top1, test_top1: of own against others,
-    half each, see member_task. temperature: by which its outputs are divided."""
+    half each, see member_task. temperature, bias: of its outputs, see models.members.Calibration."""
 
     group: tuple[int, ...]
     folder: Path
@@ -63,6 +63,7 @@ class MemberFound:
     epochs_saved: int
     history: tuple[float, ...]
     temperature: float
+    bias: float
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Found:
 
     trial: Trial
     members: tuple[MemberFound, ...]
-    temperatures: Tensor = field(repr=False)
+    calibration: Calibration = field(repr=False)
     val_top1: float
     top1: float
     top1_low: float
@@ -158,19 +159,19 @@ def answer(trial: Trial, shop: Shop, at_the_end: bool = False) -> Found:
     kind = END if at_the_end else ""
     val, test = ([one[kind + part] for one, _ in said] for part in ("val", "test"))
     val_targets, targets = labels_of(shop.task.val), labels_of(shop.task.test)
-    temperatures = calibrated(val, val_targets, trial.groups) if len(trial.groups) > 1 else torch.ones(1)
-    chosen = together(val, temperatures, trial.groups).argmax(1)
-    answers = together(test, temperatures, trial.groups).argmax(1)
+    calibration = calibrated(val, val_targets, trial.groups) if len(trial.groups) > 1 else Calibration.none(1)
+    chosen = together(val, calibration, trial.groups).argmax(1)
+    answers = together(test, calibration, trial.groups).argmax(1)
     right = int((answers == targets).sum())
     low, high = wilson(right / len(targets), len(targets))
     members = [
-        member_found(group, run, shop.task, (val[at], test[at]), float(temperatures[at]), at_the_end)
+        member_found(group, run, shop.task, (val[at], test[at]), calibration, at, at_the_end)
         for at, (group, run) in enumerate(zip(trial.groups, runs, strict=True))
     ]
     return Found(
         trial=trial,
         members=tuple(members),
-        temperatures=temperatures,
+        calibration=calibration,
         val_top1=float((chosen == val_targets).double().mean()),
         top1=right / len(targets),
         top1_low=low,
@@ -180,9 +181,9 @@ def answer(trial: Trial, shop: Shop, at_the_end: bool = False) -> Found:
     )
 
 
-def together(outputs: Sequence[Tensor], temperatures: Tensor, groups: Groups) -> Tensor:
+def together(outputs: Sequence[Tensor], calibration: Calibration, groups: Groups) -> Tensor:
     """(N, classes) of all members; one member for all classes has no "none of mine" and answers alone."""
-    return outputs[0] if len(groups) == 1 else combined(outputs, temperatures, places(groups))
+    return outputs[0] if len(groups) == 1 else combined(outputs, calibration, places(groups))
 
 
 def outputs_of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -194,9 +195,15 @@ def outputs_of(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def member_found(
-    group: tuple[int, ...], run: Run, task: Task, said: tuple[Tensor, Tensor], temperature: float, at_the_end: bool
+    group: tuple[int, ...],
+    run: Run,
+    task: Task,
+    said: tuple[Tensor, Tensor],
+    calibration: Calibration,
+    number: int,
+    at_the_end: bool,
 ) -> MemberFound:
-    """said: on val and test."""
+    """said: on val and test. number: of the member in the calibration."""
     card, own = run.card(), member_task(task, group)
     val, test = (
         top1_of(outputs, member_targets(labels_of(split), group, task.num_classes), own)
@@ -211,5 +218,6 @@ def member_found(
         epochs=card["epochs"] + card["epochs_saved"] - saved,
         epochs_saved=saved,
         history=tuple(card["history"]),
-        temperature=temperature,
+        temperature=float(calibration.temperatures[number]),
+        bias=float(calibration.biases[number]),
     )

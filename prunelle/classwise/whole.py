@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from prunelle.graph.cuts import Cuts
-from prunelle.models.members import Groups, Members, covers, members_spec, num_outputs
+from prunelle.models.members import Calibration, Groups, Members, covers, members_spec, num_outputs
 from prunelle.models.save import Builder, load
 
 
@@ -52,8 +52,9 @@ def cuts_of_members(whole: Whole, cuts: list[Cuts]) -> Cuts:
     return found
 
 
-def joined(members: list[nn.Module], groups: Groups, temperatures: torch.Tensor) -> Members:
+def joined(members: list[nn.Module], groups: Groups, calibration: Calibration) -> Members:
     """The members as one module, in eval mode."""
     module = Members(members, groups)
-    module.temperatures.copy_(temperatures)
+    module.temperatures.copy_(calibration.temperatures)
+    module.biases.copy_(calibration.biases)
     return module.eval()

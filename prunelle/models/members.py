@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +16,30 @@ Groups = tuple[tuple[int, ...], ...]
 """The classes of each member, as numbers; every class in exactly one."""
 
 
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """By which members' outputs can be held against each other, (members,) each: outputs are divided by temperatures;
+    biases are then added to the log-odds that the image is of a member's own classes."""
+
+    temperatures: Tensor
+    biases: Tensor
+
+    @staticmethod
+    def none(num: int) -> Calibration:
+        """Of so many members: what they say as they say it."""
+        return Calibration(torch.ones(num), torch.zeros(num))
+
+
 class Members(nn.Module):
     """Members of a class-wise network, run one after another; `classwise.running` runs them side by side.
 
     members: member g takes images (N, C, H, W) and gives (N, k + 1) for its k >= 2 classes, column 0 = none of mine,
-    or (N, 1), the log-odds of its only class. temperatures: (members,), by which outputs are divided before they are
-    compared. Raises ModelError where the groups do not hold each class once.
+    or (N, 1), the log-odds of its only class. temperatures, biases: (members,), see Calibration. Raises ModelError
+    where the groups do not hold each class once.
     """
 
     temperatures: Tensor
+    biases: Tensor
     places: Tensor
 
     def __init__(self, members: Sequence[nn.Module], groups: Sequence[Sequence[int]]) -> None:
@@ -33,6 +49,7 @@ class Members(nn.Module):
             raise ModelError(f"members: {len(members)} networks for {len(self.groups)} groups, must be one for each.")
         self.members = nn.ModuleList(members)
         self.register_buffer("temperatures", torch.ones(len(members)))
+        self.register_buffer("biases", torch.zeros(len(members)))
         self.register_buffer("places", places(self.groups), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -41,16 +58,28 @@ class Members(nn.Module):
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
         """What `forward` gives, of the members' outputs in their order."""
-        return combined(outputs, self.temperatures, self.places)
+        return combined(outputs, Calibration(self.temperatures, self.biases), self.places)
 
 
-def combined(outputs: Sequence[Tensor], temperatures: Tensor, places: Tensor) -> Tensor:
+def combined(outputs: Sequence[Tensor], calibration: Calibration, places: Tensor) -> Tensor:
     """Log-probabilities (N, classes) of all classes in their order.
 
-    outputs: one (N, k + 1) or (N, 1) a member. temperatures: (members,). places: (classes,) as from `places`.
+    outputs: one (N, k + 1) or (N, 1) a member. places: (classes,) as from `places`.
     """
-    parts = [own_classes(output / temperatures[number]) for number, output in enumerate(outputs)]
+    told = zip(outputs, calibration.temperatures, calibration.biases, strict=True)
+    parts = [own_classes(shifted(output / temperature, bias)) for output, temperature, bias in told]
     return torch.cat(parts, dim=1).index_select(1, places)
+
+
+def shifted(outputs: Tensor, bias: Tensor) -> Tensor:
+    """A member's outputs with `bias` () added to the log-odds of all its own classes against "none of mine".
+
+    >>> shifted(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor(0.5)), shifted(torch.tensor([[2.0]]), torch.tensor(0.5))
+    (tensor([[0.5000, 2.0000, 3.0000]]), tensor([[2.5000]]))
+    """
+    if outputs.shape[1] == 1:
+        return outputs + bias
+    return torch.cat([outputs[:, :1] - bias, outputs[:, 1:]], dim=1)
 
 
 def own_classes(outputs: Tensor) -> Tensor:

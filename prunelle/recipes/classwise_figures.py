@@ -76,6 +76,7 @@ def member_rows(split: Split, names: Sequence[Sequence[str]], whole: dict[str, A
                 "val_top1": one.val_top1,
                 "test_top1": one.test_top1,
                 "temperature": one.temperature,
+                "bias": one.bias,
             }
         )
     return rows

@@ -21,7 +21,7 @@ COLUMNS = (
 """Of rows.csv and rows.json."""
 MEMBER_COLUMNS = (
     *("member", "classes", "macs", "macs_share", "params", "params_share", "size_bytes", "epochs", "epochs_saved"),
-    *("val_top1", "test_top1", "temperature", "latency_ms", "latency_runtime"),
+    *("val_top1", "test_top1", "temperature", "bias", "latency_ms", "latency_runtime"),
 )
 TRIAL_COLUMNS = ("grouping", "seed", "groups", "val_top1", "top1", "macs", "params", "epochs", "epochs_saved")
 SIMILARITY = {
@@ -114,7 +114,7 @@ def aim(recipe: ClasswiseRecipe) -> str:
 
 def notes(recipe: ClasswiseRecipe, found: dict[str, Any]) -> list[str]:
     said = [
-        "The grouping was chosen and temperatures were fitted on the validation split; the test split was read once."
+        "The grouping was chosen and members were calibrated on the validation split; the test split was read once."
     ]
     if recipe.choose_on == "test-half":
         said = ["Choices were made on the first half of the test split; figures are of its second half, read once."]

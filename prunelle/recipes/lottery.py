@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from prunelle.recipes.settings import Count, Flag, Frozen, Number, ScopeWord, ScoreWord, Seed, Share, Training, Word
+from prunelle.recipes.settings import Count, Flag, Frozen, HoldingTraining, Number, ScopeWord, ScoreWord, Seed, Share, Word
 
 Kept = Annotated[Number, Field(gt=0, lt=1)]
 Epochs = Annotated[Number, Field(ge=0, le=1_000_000)]
@@ -40,7 +40,7 @@ class TicketRecipe(Frozen):
     model: Word
     data: Word
     input_shape: tuple[Count, Count, Count] | None = None
-    training: Training
+    training: HoldingTraining
     kept: Annotated[tuple[Kept, ...], Field(min_length=1, max_length=100)]
     rewinds: Annotated[tuple[Epochs, ...], Field(min_length=1, max_length=20)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1_000)]

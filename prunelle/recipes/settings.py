@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -44,7 +45,8 @@ class Frozen(BaseModel):
 
 class Training(Frozen):
     """See train.settings.TrainSettings. patience, min_gain, target: early stopping on val. momentum: for sgd only.
-    distill: share of the loss that imitates the dense network, when pruning. temperature: for distill only."""
+    average_epochs: not for stages that hold weights. distill: share of the loss that imitates the dense network, when
+    pruning. temperature: for distill only."""
 
     epochs: Count = 30
     lr: Annotated[Number, Field(gt=0, le=100)] = 1e-3
@@ -60,15 +62,17 @@ class Training(Frozen):
     min_gain: Share = 0.0
     target: Share | None = None
     best_from: Share = 1.0
+    average_epochs: Annotated[Number, Field(ge=0, le=1_000)] = 0.0
     distill: Share = 0.0
     temperature: Annotated[Number, Field(gt=0, le=100)] = TEMPERATURE
 
     @model_serializer(mode="wrap")
     def dump(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what says nothing: runs are named by this, and those made before there was a min_gain stay found."""
+        """Without what says nothing: runs are named by this, and those made before there were such words stay found."""
         found: dict[str, Any] = rest(self)
-        if not found.get("min_gain"):
-            found.pop("min_gain", None)
+        for name in ("min_gain", "average_epochs"):
+            if not found.get(name):
+                found.pop(name, None)
         return found
 
     @model_validator(mode="after")
@@ -85,6 +89,20 @@ class Training(Frozen):
         return self
 
 
+def not_averaged(training: Training) -> Training:
+    """Raises ValueError where a training is to average weights that it holds or rounds."""
+    if training.average_epochs:
+        raise ValueError(
+            f"average_epochs is {training.average_epochs} and this training holds or rounds its weights, which an "
+            "average would not keep to; leave it out"
+        )
+    return training
+
+
+HoldingTraining = Annotated[Training, AfterValidator(not_averaged)]
+"""Of weights under a mask, a penalty or a quantizer."""
+
+
 class PruneStage(Frozen):
     """Zero the lowest scores at once. See prune.weights.PruneWeights."""
 
@@ -98,7 +116,7 @@ class RetrainStage(Frozen):
     """Train on, zeros held. See prune.weights.Retrain."""
 
     kind: Literal["retrain"] = "retrain"
-    training: Training
+    training: HoldingTraining
 
 
 class GradualStage(Frozen):
@@ -112,7 +130,7 @@ class GradualStage(Frozen):
     begin: Share = 0.0
     end: Annotated[Number, Field(ge=0, le=0.9)] = 0.6
     frequency: Count = 20
-    training: Training
+    training: HoldingTraining
 
     @model_validator(mode="after")
     def check(self) -> GradualStage:
@@ -189,7 +207,7 @@ class GroupSparseStage(Frozen):
     kind: Literal["group_sparse"] = "group_sparse"
     strength: Annotated[Number, Field(ge=0, le=1_000)]
     skip: tuple[Word, ...] = ()
-    training: Training
+    training: HoldingTraining
 
 
 class BlocksStage(Frozen):
@@ -224,7 +242,7 @@ class QatStage(Frozen):
     kind: Literal["qat"] = "qat"
     bits: Bits
     per_channel: Flag = True
-    training: Training
+    training: HoldingTraining
 
 
 Stage = Annotated[

@@ -112,6 +112,7 @@ def train_settings(words: Training, checkpoint_seconds: float, teacher: nn.Modul
         teacher=Teacher(teacher, words.temperature, words.distill) if taught and teacher is not None else None,
         early_stop=EarlyStop(words.patience, words.target, words.min_gain) if stops else None,
         best_from=words.best_from,
+        average_epochs=words.average_epochs,
         checkpoint_seconds=checkpoint_seconds,
     )
 

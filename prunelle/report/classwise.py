@@ -32,8 +32,8 @@ class ClasswiseReport:
     combined: top1, top1_low, top1_high, macs and params (of all members), size_bytes and path (of the folder),
     num_wrong_group and num_wrong_within (test images in another group and in the right one), macs_largest.
     members: member, classes (names), macs, macs_share, params, params_share (of the whole network), size_bytes, epochs
-    (trained), epochs_saved (left out), val_top1, test_top1 (half own classes, half others), temperature, latency_ms
-    (by itself, or None) and latency_runtime.
+    (trained), epochs_saved (left out), val_top1, test_top1 (half own classes, half others), temperature, bias,
+    latency_ms (by itself, or None) and latency_runtime.
     rows: member, classes, layer, channels, channels_dense, params, params_dense, macs, macs_dense; the layers of a
     member in the order they run.
     confusion: n x n test images, row = true class, column = answer.
@@ -119,7 +119,8 @@ def groups(report: ClasswiseReport) -> str:
     told = (
         f"{found} Below a figure stands how much of the whole network that is. Validation and test: of a member’s "
         "images half are of its own classes, half of others, which it must call none of its own. Its outputs are "
-        "divided by its temperature before members are compared."
+        "divided by its temperature, and its bias is added to its log-odds of one of its own, before members are "
+        "compared."
     )
     title = "The member" if len(report.members) == 1 else f"The {len(report.members)} members"
     return section("groups", title, hint(told) + classwise_tables.members_table(report.members))

@@ -23,7 +23,7 @@ MOST_CONFUSIONS = 10
 def members_table(members: Sequence[Row]) -> str:
     """A row a member."""
     heads = ("#member", "classes", "#MACs (M)", "#params", "#KB", "#epochs", "#validation, %", "#test, %",
-             "#temperature", f"#ms alone{runtime_of(members)}")  # fmt: skip
+             "#temperature", "#bias", f"#ms alone{runtime_of(members)}")  # fmt: skip
     lines = []
     for one in members:
         found = (
@@ -36,6 +36,7 @@ def members_table(members: Sequence[Row]) -> str:
             figure(one.get("val_top1"), cells.percent),
             figure(one.get("test_top1"), cells.percent),
             figure(one.get("temperature"), cells.significant),
+            figure(one.get("bias"), cells.signed),
             figure(one.get("latency_ms"), cells.significant),
         )
         lines.append(("", found))

@@ -13,7 +13,7 @@ from prunelle.train.progress import Progress
 from prunelle.train.step import TrainState
 
 Kept = dict[str, dict[str, Tensor]]
-"""What a training holds besides its state, by purpose, then by name: best, good, held."""
+"""What a training holds besides its state, by purpose, then by name: best, good, mean, held."""
 
 
 def pack(state: TrainState, kept: Kept, progress: Progress) -> tuple[dict[str, Tensor], dict]:

@@ -34,7 +34,7 @@ def plain(value: Any) -> str:
     if isinstance(value, nn.Module):
         return f"{type(value).__qualname__} {weights_hash(value)}"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.name not in WITHOUT_EFFECT]
+        names = [field.name for field in dataclasses.fields(value) if is_said(field, getattr(value, field.name))]
         parts = ", ".join(f"{name}={plain(getattr(value, name))}" for name in names)
         return f"{type(value).__qualname__}({parts})"
     if isinstance(value, functools.partial):
@@ -44,6 +44,11 @@ def plain(value: Any) -> str:
     if callable(value):
         return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return repr(value)
+
+
+def is_said(field: dataclasses.Field, value: Any) -> bool:
+    """Whether a dataclass's field is part of what it is; see train.settings.UNSAID."""
+    return field.name not in WITHOUT_EFFECT and not (field.metadata.get("unsaid") and value == field.default)
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -16,6 +16,7 @@ from prunelle.measure.accuracy import evaluate
 from prunelle.measure.shares import Shares
 from prunelle.runs import Run
 from prunelle.seeds import derive, generator
+from prunelle.train.averaging import average_, averaged, kept_share
 from prunelle.train.checkpoint import pack, unpack_
 from prunelle.train.constraint import Constraint
 from prunelle.train.ddp import join
@@ -56,7 +57,8 @@ def fit_(
     train.identity); a checkpoint of another one is refused with RunConflictError. Interrupted and called again with the
     same arguments it goes on, and ends bit-identical on the same machine, torch and thread count.
     Raises DivergedError with the last good weights left in `model`; calling again raises it again. Raises ModelError
-    for a model that has nothing to train, SettingError for a batch that has fewer examples than ranks.
+    for a model that has nothing to train, SettingError for a batch that has fewer examples than ranks, and for an
+    average of weights that a constraint holds.
     """
     return Training(model, task, settings, run, name, constraint, begun).run_to_end_()
 
@@ -86,6 +88,7 @@ class Training:
         self.progress = Progress()
         self.good: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
+        self.mean: dict[str, Tensor] = {}
         self.steps_per_epoch = task.train.num_batches(settings.batch_size, drop_last=True)
         self.shares = Shares(run.device, self.progress.seconds)
         self.saved_at = time.monotonic()
@@ -93,6 +96,11 @@ class Training:
     def check(self) -> None:
         if not self.state.weights:
             raise ModelError(f"{self.name}: every weight of the model is frozen; set requires_grad on those to train.")
+        if self.constraint is not None and self.settings.average_epochs:
+            raise SettingError(
+                f"{self.name}: average_epochs is {self.settings.average_epochs:g} and its weights are held, such as by "
+                "a mask, which an average would not keep to; pass 0."
+            )
         smallest = min(self.settings.batch_size, len(self.task.train))
         if smallest < self.ranks.world:
             raise SettingError(
@@ -106,6 +114,8 @@ class Training:
             self.constraint.start_(self.progress.step, held)
         if not self.good:
             self.good = snapshot(self.state)
+        if self.settings.average_epochs and not self.mean:
+            self.mean = snapshot(self.state)
         for epoch in range(self.progress.closed_epochs, self.settings.epochs):
             if self.over:
                 break
@@ -117,8 +127,8 @@ class Training:
                 f"the last good weights are kept; try a learning rate below {self.settings.lr:g}.",
                 last_good=self.model.eval().to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
             )
-        if self.best:
-            restore_(self.state, self.best)
+        if self.best or self.mean:
+            restore_(self.state, self.best or self.mean)
         self.model.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         last = self.settings.epochs if self.progress.stopped_epoch is None else self.progress.stopped_epoch
         return Outcome(last, self.settings.epochs - last, self.progress.best_epoch, self.shares.shares())
@@ -144,6 +154,8 @@ class Training:
             self.shares.mark("data")
             if not self.update_(batch):
                 return
+            if self.mean:
+                average_(self.mean, self.state, kept_share(progress.step, self.settings.average_epochs * per_epoch))
             progress.step += 1
             if self.constraint:
                 self.constraint.after_update_(progress.step)
@@ -180,6 +192,8 @@ class Training:
     def diverge_(self) -> None:
         """Give up. The weights stay where val still knows them as good, else those of the last epoch's end come back:
         weights that overflow in the forward pass may be finite themselves, and one bad batch spoils no weights."""
+        if self.mean:
+            restore_(self.state, self.mean)
         val_loss, _ = self.validate()
         if not (finite(self.state) and val_loss <= self.runaway_loss):
             restore_(self.state, self.good)
@@ -193,17 +207,41 @@ class Training:
 
     def close_epoch_(self, epoch: int) -> None:
         """Validate, record, choose, maybe stop."""
-        progress, settings = self.progress, self.settings
-        if progress.diverged_step is not None:
+        if self.progress.diverged_step is not None:
             return
         self.state.buffers = dict(self.model.named_buffers())
-        self.ranks.broadcast_(list(self.state.buffers.values()))
-        val_loss, val_top1 = self.validate()
-        if not math.isfinite(val_loss):
+        self.ranks.broadcast_([*self.state.buffers.values(), *(self.mean[name] for name in self.averaged_buffers)])
+        with averaged(self.state, self.mean):
+            row = self.judged_(epoch)
+        if row is None:
             self.diverge_()
             return
-        steps = self.steps_per_epoch
-        row: dict = {
+        self.shares.mark("rest")
+        if self.over or epoch + 1 == self.settings.epochs:
+            stopped = self.progress.stopped_epoch or epoch + 1
+            row |= {
+                "epochs_saved": self.settings.epochs - stopped,
+                "best_epoch": self.progress.best_epoch,
+                "shares": self.shares.shares(),
+            }
+            row |= self.about_ranks()
+            self.record(row)
+            self.save()
+        else:
+            self.record(row)
+
+    @property
+    def averaged_buffers(self) -> list[str]:
+        return [name for name in self.state.buffers if name in self.mean]
+
+    def judged_(self, epoch: int) -> dict | None:
+        """The row of an epoch whose weights val has looked at; they are kept as good, and may be chosen. None where the
+        loss on val is not finite."""
+        progress, settings, steps = self.progress, self.settings, self.steps_per_epoch
+        val_loss, val_top1 = self.validate()
+        if not math.isfinite(val_loss):
+            return None
+        row = {
             "step": progress.step,
             "epoch": epoch + 1,
             "train_loss": progress.loss_sum / steps,
@@ -216,19 +254,7 @@ class Training:
         if self.constraint is None or self.constraint.settled(progress.step):
             self.choose_(epoch, val_top1)
         self.good = snapshot(self.state)
-        self.shares.mark("rest")
-        if self.over or epoch + 1 == settings.epochs:
-            stopped = progress.stopped_epoch or epoch + 1
-            row |= {
-                "epochs_saved": settings.epochs - stopped,
-                "best_epoch": progress.best_epoch,
-                "shares": self.shares.shares(),
-            }
-            row |= self.about_ranks()
-            self.record(row)
-            self.save()
-        else:
-            self.record(row)
+        return row
 
     def validate(self) -> tuple[float, float]:
         """(loss, top1) on val, rank 0's on every rank, so that all decide alike."""
@@ -277,7 +303,7 @@ class Training:
         if self.ranks.rank == 0:
             self.state.buffers = dict(self.model.named_buffers())
             held = self.constraint.state() if self.constraint else {}
-            kept = {"best": self.best, "good": self.good, "held": held}
+            kept = {"best": self.best, "good": self.good, "mean": self.mean, "held": held}
             tensors, info = pack(self.state, kept, self.progress)
             self.run.save_checkpoint(self.name, tensors, info | {"begun": self.begun})
         self.saved_at = time.monotonic()
@@ -291,7 +317,7 @@ class Training:
                 "settings of its own (Run.open), or another folder."
             )
         kept = unpack_(self.state, self.progress, *found) if found else {}
-        self.best, self.good = kept.get("best", {}), kept.get("good", {})
+        self.best, self.good, self.mean = (kept.get(purpose, {}) for purpose in ("best", "good", "mean"))
         self.shares = Shares(self.run.device, self.progress.seconds)
         if self.ranks.rank == 0:
             diverged = self.progress.diverged_step is not None

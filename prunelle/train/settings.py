@@ -12,6 +12,10 @@ from prunelle.schedules import Schedule, cosine
 from prunelle.train.optimizers import Optimizer, Sgd
 from prunelle.train.precision import FP32, Precision
 
+UNSAID = {"unsaid": True}
+"""Of a setting that came later: at its default it is not part of what a training is (train.identity), so that trainings
+of before are found again."""
+
 
 @dataclass(frozen=True)
 class EarlyStop:
@@ -44,7 +48,9 @@ class TrainSettings:
 
     lr is multiplied by schedule(progress); over the first warmup_epochs it rises linearly from 0. best_from: the
     progress from which on the weights best on val may be chosen; 1 keeps the last ones, but early stopping always
-    chooses. A checkpoint is written every checkpoint_seconds, or every checkpoint_steps updates where given.
+    chooses. average_epochs: val looks at a running average of weights and buffers over about so many epochs of updates,
+    and that is what the training gives; 0 for none; see train.averaging. A checkpoint is written every
+    checkpoint_seconds, or every checkpoint_steps updates where given.
     """
 
     epochs: int
@@ -58,6 +64,7 @@ class TrainSettings:
     teacher: Teacher | None = None
     early_stop: EarlyStop | None = None
     best_from: float = 1.0
+    average_epochs: float = field(default=0.0, metadata=UNSAID)
     checkpoint_seconds: float = 20.0
     checkpoint_steps: int | None = None
 
@@ -70,6 +77,7 @@ class TrainSettings:
             ("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in [0, 1)"),
             ("warmup_epochs", self.warmup_epochs, 0 <= self.warmup_epochs <= self.epochs, "between 0 and epochs"),
             ("best_from", self.best_from, 0 <= self.best_from <= 1, "in [0, 1]"),
+            ("average_epochs", self.average_epochs, 0 <= self.average_epochs < math.inf, "at least 0"),
             ("checkpoint_steps", steps, steps is None or steps >= 1, "at least 1"),
             ("patience", patience, patience is None or patience >= 1, "at least 1"),
         ):

@@ -1,4 +1,4 @@
-"""classwise/combine.py: temperatures, and where answers go wrong."""
+"""classwise/combine.py: calibration, and where answers go wrong."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from prunelle.classwise.combine import HIGHEST, LOWEST, calibrated, mistakes
-from prunelle.models.members import combined, num_outputs, places
+from prunelle.classwise.combine import HIGHEST, LOWEST, MOST_BIAS, calibrated, mistakes
+from prunelle.models.members import Calibration, combined, num_outputs, places, shifted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GROUPS = ((0, 2, 4), (1, 3), (5,))
@@ -18,22 +18,28 @@ def outputs(num: int, seed: int) -> list[Tensor]:
     return [2 * torch.randn(num, num_outputs(group), generator=draws) for group in GROUPS]
 
 
-def loss(given: list[Tensor], temperatures: Tensor, targets: Tensor) -> float:
-    joint = combined([one.double() for one in given], temperatures.double(), places(GROUPS))
+def loss(given: list[Tensor], found: Calibration, targets: Tensor) -> float:
+    exact = Calibration(found.temperatures.double(), found.biases.double())
+    joint = combined([one.double() for one in given], exact, places(GROUPS))
     return float(cross_entropy(joint, targets))
 
 
-def test_known_temperatures_are_found():
-    """Targets are drawn from what the members say; what they then say louder or softer is put right."""
+def test_a_known_calibration_is_found():
+    """Targets are drawn from what the members say; what they then say louder or softer, and too surely, is put
+    right. A bias that all share changes no chances but those left out, so only differences count."""
     true = outputs(30_000, 0)
-    chances = combined(true, torch.ones(3), places(GROUPS)).exp()
+    chances = combined(true, Calibration.none(3), places(GROUPS)).exp()
     targets = torch.multinomial(chances, 1, generator=torch.Generator().manual_seed(1))[:, 0]
-    wanted = torch.tensor([3.0, 0.5, 1.0])
-    louder = [one * factor for one, factor in zip(true, wanted, strict=True)]
-    found = calibrated(louder, targets, GROUPS)
-    assert found.dtype == torch.float32 and found.tolist() == pytest.approx(wanted.tolist(), rel=0.08)
-    assert loss(louder, found, targets) < loss(louder, torch.ones(3), targets) - 0.05
-    assert torch.equal(calibrated(louder, targets, GROUPS), found)
+    wanted, biases = torch.tensor([3.0, 0.5, 1.0]), torch.tensor([0.8, -0.4, 0.0])
+    said = [shifted(one, -bias) * loud for one, loud, bias in zip(true, wanted, biases, strict=True)]
+    found = calibrated(said, targets, GROUPS)
+    assert found.temperatures.dtype == found.biases.dtype == torch.float32
+    assert found.temperatures.tolist() == pytest.approx(wanted.tolist(), rel=0.08)
+    assert found.biases.tolist() == pytest.approx(biases.tolist(), abs=0.1)
+    assert loss(said, found, targets) < loss(said, Calibration(found.temperatures, torch.zeros(3)), targets) - 0.01
+    assert loss(said, found, targets) < loss(said, Calibration.none(3), targets) - 0.05
+    again = calibrated(said, targets, GROUPS)
+    assert torch.equal(again.temperatures, found.temperatures) and torch.equal(again.biases, found.biases)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -42,16 +48,17 @@ def test_it_is_never_worse_than_no_change(seed):
     targets = torch.randint(6, (40,), generator=torch.Generator().manual_seed(seed + 100))
     given = [one * 30.0 ** (seed % 3 - 1) for one in given]
     found = calibrated(given, targets, GROUPS)
-    assert loss(given, found, targets) <= loss(given, torch.ones(3), targets) + 1e-6
-    assert (found >= LOWEST * 0.999).all() and (found <= HIGHEST * 1.001).all()
+    assert loss(given, found, targets) <= loss(given, Calibration.none(3), targets) + 1e-6
+    assert (found.temperatures >= LOWEST * 0.999).all() and (found.temperatures <= HIGHEST * 1.001).all()
+    assert (found.biases.abs() <= MOST_BIAS).all()
 
 
-def test_what_tells_nothing_is_left_alone():
-    given = [torch.zeros(12, num_outputs(group)) for group in GROUPS]
-    flat = calibrated([one * 0 for one in given], torch.arange(12) % 6, GROUPS)
-    assert loss(given, flat, torch.arange(12) % 6) == pytest.approx(loss(given, torch.ones(3), torch.arange(12) % 6))
+def test_what_tells_nothing_is_no_worse_for_it_and_what_is_broken_left_alone():
+    given, targets = [torch.zeros(12, num_outputs(group)) for group in GROUPS], torch.arange(12) % 6
+    assert loss(given, calibrated(given, targets, GROUPS), targets) <= loss(given, Calibration.none(3), targets)
     broken = [*given[:2], torch.full((12, 1), float("nan"))]
-    assert calibrated(broken, torch.arange(12) % 6, GROUPS).tolist() == [1, 1, 1]
+    found = calibrated(broken, targets, GROUPS)
+    assert found.temperatures.tolist() == [1, 1, 1] and found.biases.tolist() == [0, 0, 0]
 
 
 def test_what_was_said_stays_as_it_was():

@@ -28,6 +28,7 @@ def members() -> Members:
     ]
     model = Members(nets, GROUPS).eval()
     model.temperatures.copy_(torch.tensor([1.5, 0.5, 1.0]))
+    model.biases.copy_(torch.tensor([0.5, -0.25, 0.0]))
     return model
 
 

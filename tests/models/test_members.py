@@ -12,6 +12,7 @@ from prunelle.files import read_sealed_json, write_sealed_json
 from prunelle.graph.cuts import Attribute, Cut, Cuts, Replaced, replay_
 from prunelle.models.load import build, default_shape
 from prunelle.models.members import (
+    Calibration,
     Members,
     combined,
     covers,
@@ -60,6 +61,15 @@ def test_temperatures_change_who_wins():
     assert model(torch.zeros(1, 1)).argmax().item() == 1
 
 
+def test_biases_change_who_wins():
+    model = Members([Says(0.0, 1.0, 0.0), Says(1.0)], ((0, 2), (1,)))
+    assert model(torch.zeros(1, 1)).argmax().item() == 1  # .58 against .73
+    model.biases.copy_(torch.tensor([2.0, -1.0]))
+    # Of (-2, 1, 0): e / (e^-2 + e + 1) = .705385; of log-odds 0: 1/2.
+    assert model(torch.zeros(1, 1)).exp()[0, :2].tolist() == pytest.approx([0.705385, 0.5], abs=1e-5)
+    assert model(torch.zeros(1, 1)).argmax().item() == 0
+
+
 def test_none_of_mine_lowers_every_own_class_and_is_no_answer():
     sure, unsure = own_classes(torch.tensor([[-9.0, 0.0, 1.0], [9.0, 0.0, 1.0]]))
     assert sure.exp().sum() == pytest.approx(1.0, abs=1e-3) and unsure.exp().sum() < 1e-3
@@ -77,11 +87,13 @@ def test_any_groups_agree_with_the_plain_version():
     for groups in (((0, 1, 2, 3, 4), (5, 6, 7)), ((7, 0), (3,), (1, 6, 2), (5, 4)), tuple((c,) for c in range(8))):
         outputs = [torch.randn(6, num_outputs(group), generator=draws) for group in groups]
         temperatures = 0.5 + torch.rand(len(groups), generator=draws)
-        found = combined(outputs, temperatures, places(groups))
+        biases = torch.randn(len(groups), generator=draws)
+        found = combined(outputs, Calibration(temperatures, biases), places(groups))
         for number, group in enumerate(groups):
             for image in range(6):
                 row = (outputs[number][image] / temperatures[number]).tolist()
                 row = [0.0, *row] if len(group) == 1 else row
+                row[0] -= biases[number].item()
                 whole = torch.tensor(row).softmax(0)
                 for place, name in enumerate(group):
                     assert found[image, name].exp().item() == pytest.approx(whole[place + 1].item(), rel=1e-4)
@@ -111,7 +123,7 @@ def test_building_gives_members_of_fitting_heads():
     model = build(SPEC, input_shape=SHAPE, num_classes=4)
     assert [member(torch.zeros(2, *SHAPE)).shape[1] for member in model.members] == [4, 1]
     assert model(torch.zeros(2, *SHAPE)).shape == (2, 4)
-    assert model.temperatures.tolist() == [1, 1] and "places" not in model.state_dict()
+    assert model.temperatures.tolist() == [1, 1] and model.biases.tolist() == [0, 0] and "places" not in model.state_dict()
 
 
 @pytest.mark.parametrize(
@@ -147,6 +159,7 @@ def cut_members(amounts=(0.5, 0.25)) -> tuple[Members, Cuts]:
         cuts = cuts.then(plan.cuts.inside(f"members.{number}"))
     joined = Members(members, GROUPS).eval()
     joined.temperatures.copy_(torch.tensor([1.5, 0.75]))
+    joined.biases.copy_(torch.tensor([0.5, -0.25]))
     return joined, cuts
 
 

@@ -30,6 +30,11 @@ def test_equal_settings_and_weights_are_one_training_and_any_other_is_not() -> N
     assert same != identity(PruneGradually(0.5, SETTINGS), net())
 
 
+def test_a_setting_that_came_later_says_nothing_at_its_default() -> None:
+    assert "average_epochs" not in plain(SETTINGS)
+    assert "average_epochs=0.5" in plain(replace(SETTINGS, average_epochs=0.5))
+
+
 def test_functions_inside_a_partial_are_told_by_name_not_by_address() -> None:
     def shaped(progress: float, by: object = None) -> float:
         return progress

@@ -22,6 +22,8 @@ from prunelle.train.settings import EarlyStop, TrainSettings
         ({"label_smoothing": 1.0}, r"training: label_smoothing is 1.0, must be in \[0, 1\)."),
         ({"warmup_epochs": 3.5}, "training: warmup_epochs is 3.5, must be between 0 and epochs."),
         ({"best_from": 1.5}, r"training: best_from is 1.5, must be in \[0, 1\]."),
+        ({"average_epochs": -0.5}, "training: average_epochs is -0.5, must be at least 0."),
+        ({"average_epochs": math.inf}, "training: average_epochs is inf, must be at least 0."),
         ({"checkpoint_steps": 0}, "training: checkpoint_steps is 0, must be at least 1."),
         ({"early_stop": EarlyStop(patience=0)}, "training: patience is 0, must be at least 1."),
     ],
