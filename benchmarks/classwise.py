@@ -1,7 +1,7 @@
 """ResNet-44 on CIFAR-10 into class-wise members: is the joint answer as good, and does one image come sooner?
 
 python benchmarks/classwise.py [--weights DIR] [--groups 2 5 10] [--epochs N] [--lr F] [--shared-macs F]
-    [--shared-epochs N] [--as-one] [--precision bf16] [--out DIR] [--data-dir D] [--json FILE]
+    [--shared-epochs N] [--shared-lr F] [--as-one] [--precision bf16] [--out DIR] [--data-dir D] [--json FILE]
 
 DIR: holds cifar10_resnet44.safetensors, a trained network. 2 and 5 groups at most at half of the multiply-adds a
 member, 10 members of one class at .3. The bars: within 1 point of the whole network (10 members: 2), each member within
@@ -55,7 +55,7 @@ def recipe(options: argparse.Namespace, groups: int) -> ClasswiseRecipe:
         target_macs=SHARE[groups],
         multiple=4,
         shared_macs=options.shared_macs if groups == 10 else None,
-        shared_training=training(options, options.shared_epochs, 0.02)
+        shared_training=training(options, options.shared_epochs, options.shared_lr)
         if groups == 10 and options.shared_macs
         else None,
         as_one=options.as_one and groups == 2,
@@ -73,7 +73,8 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--lr", type=float, default=0.02, help="of members, at first")
     parser.add_argument("--shared-macs", type=float, help="for 10 members: cut and train one for all classes first")
-    parser.add_argument("--shared-epochs", type=int, help="of that network's training, at lr 0.02; else --epochs")
+    parser.add_argument("--shared-epochs", type=int, help="of that network's training; else --epochs")
+    parser.add_argument("--shared-lr", type=float, default=0.02, help="of that network, at first")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--as-one", action="store_true")
     parser.add_argument("--out", type=Path)

@@ -44,7 +44,8 @@ class Frozen(BaseModel):
 
 
 class Training(Frozen):
-    """See train.settings.TrainSettings. patience, min_gain, target: early stopping on val. momentum: for sgd only.
+    """See train.settings.TrainSettings. patience, min_gain, target, restore_best: early stopping on
+    val. momentum: for sgd only.
     average_epochs: not for stages that hold weights. distill: share of the loss that imitates the dense network, when
     pruning. temperature: for distill only."""
 
@@ -61,6 +62,7 @@ class Training(Frozen):
     patience: Count | None = None
     min_gain: Share = 0.0
     target: Share | None = None
+    restore_best: Flag = True
     best_from: Share = 1.0
     average_epochs: Annotated[Number, Field(ge=0, le=1_000)] = 0.0
     distill: Share = 0.0
@@ -70,8 +72,8 @@ class Training(Frozen):
     def dump(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what says nothing: runs are named by this, and those made before there were such words stay found."""
         found: dict[str, Any] = rest(self)
-        for name in ("min_gain", "average_epochs"):
-            if not found.get(name):
+        for name in ("min_gain", "restore_best", "average_epochs"):
+            if found.get(name) == type(self).model_fields[name].default:
                 found.pop(name, None)
         return found
 
@@ -84,6 +86,8 @@ class Training(Frozen):
             raise ValueError(f"momentum is {self.momentum} and {self.optimizer} has none; leave it out or take sgd")
         if self.patience is None and self.min_gain:
             raise ValueError(f"min_gain is {self.min_gain} and patience is not set; leave it out or set patience")
+        if self.patience is None and self.target is None and not self.restore_best:
+            raise ValueError("restore_best is false and nothing stops early; leave it out or set patience or target")
         if not self.distill and self.temperature != TEMPERATURE:
             raise ValueError(f"temperature is {self.temperature} and distill is 0; leave it out or set distill")
         return self

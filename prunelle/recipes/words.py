@@ -110,7 +110,7 @@ def train_settings(words: Training, checkpoint_seconds: float, teacher: nn.Modul
         label_smoothing=words.label_smoothing,
         precision=PRECISIONS[words.precision],
         teacher=Teacher(teacher, words.temperature, words.distill) if taught and teacher is not None else None,
-        early_stop=EarlyStop(words.patience, words.target, words.min_gain) if stops else None,
+        early_stop=EarlyStop(words.patience, words.target, words.min_gain, words.restore_best) if stops else None,
         best_from=words.best_from,
         average_epochs=words.average_epochs,
         checkpoint_seconds=checkpoint_seconds,

@@ -271,11 +271,12 @@ class Training:
         return {"ranks": self.ranks.world, "batch_norm": "per replica, buffers of rank 0" if normed else None}
 
     def choose_(self, epoch: int, val: float) -> None:
-        """Keep these weights if they are the best so far, and stop early when told to."""
+        """Keep these weights if they are the best so far, or to be kept anyway, and stop early when told to."""
         progress, settings, stop = self.progress, self.settings, self.settings.early_stop
         if progress.stopped_epoch is not None:
             return
-        if val > progress.best_val and (epoch + 1 >= settings.best_from * settings.epochs or stop):
+        better = val > progress.best_val or (stop is not None and not stop.restore_best)
+        if better and (epoch + 1 >= settings.best_from * settings.epochs or stop):
             progress.best_val, progress.best_epoch = val, epoch + 1
             if stop or settings.best_from < 1:
                 self.best = snapshot(self.state)

@@ -20,13 +20,15 @@ of before are found again."""
 @dataclass(frozen=True)
 class EarlyStop:
     """Stop when val has not improved by more than `min_gain` for `patience` epochs, or has reached `target`; both are
-    fractions, None = never. The best weights are taken whatever they gained. audit: go on to the last epoch all the
-    same, with the same result, so that what stopping costs can be measured on the weights it ends with: those of the
-    last epoch, of one that diverges on the way those of the epoch before."""
+    fractions, None = never. restore_best: the weights best on val are taken, whatever they gained; else those of the
+    epoch it stops after, for where val goes up and down by more than it still gains, its best is luck. audit: go on to
+    the last epoch all the same, with the same result, so that what stopping costs can be measured on the weights it
+    ends with: those of the last epoch, of one that diverges on the way those of the epoch before."""
 
     patience: int | None = None
     target: float | None = None
     min_gain: float = 0.0
+    restore_best: bool = field(default=True, metadata=UNSAID)
     audit: bool = False
 
 
@@ -47,8 +49,8 @@ class TrainSettings:
     """How to train.
 
     lr is multiplied by schedule(progress); over the first warmup_epochs it rises linearly from 0. best_from: the
-    progress from which on the weights best on val may be chosen; 1 keeps the last ones, but early stopping always
-    chooses. average_epochs: val looks at a running average of weights and buffers over about so many epochs of updates,
+    progress from which on the weights best on val may be chosen; 1 keeps the last ones, but early stopping has its own
+    rule. average_epochs: val looks at a running average of weights and buffers over about so many epochs of updates,
     and that is what the training gives; 0 for none; see train.averaging. A checkpoint is written every
     checkpoint_seconds, or every checkpoint_steps updates where given.
     """

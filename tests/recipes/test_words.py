@@ -66,7 +66,8 @@ def test_every_word_has_a_value_and_every_value_a_word(words: tuple, table: Mapp
 def test_every_field_of_a_training_reaches_the_settings() -> None:
     words = Training(
         epochs=7, lr=0.5, batch_size=3, optimizer="sgd", momentum=0.25, weight_decay=0.125, schedule="stairs",
-        warmup_epochs=2, label_smoothing=0.1, precision="bf16", patience=4, min_gain=0.01, target=0.75, best_from=0.5,
+        warmup_epochs=2, label_smoothing=0.1, precision="bf16", patience=4, min_gain=0.01, target=0.75,
+        restore_best=False, best_from=0.5,
         average_epochs=0.25, distill=0.3, temperature=2,
     )  # fmt: skip
     assert words.model_fields_set == set(Training.model_fields)
@@ -75,7 +76,7 @@ def test_every_field_of_a_training_reaches_the_settings() -> None:
     assert made.optimizer == Sgd(0.25, 0.125)
     assert made.schedule is stairs
     assert made.precision is BF16
-    assert made.early_stop == EarlyStop(4, 0.75, 0.01)
+    assert made.early_stop == EarlyStop(4, 0.75, 0.01, False)
     assert (made.best_from, made.average_epochs, made.checkpoint_seconds) == (0.5, 0.25, 9.0)
     assert made.teacher is not None
     assert (made.teacher.model, made.teacher.temperature, made.teacher.weight) == (TEACHER, 2, 0.3)

@@ -11,7 +11,7 @@ from prunelle.errors import RunConflictError
 from prunelle.prune.weights import PruneGradually
 from prunelle.runs import Run
 from prunelle.train.identity import identity, plain
-from prunelle.train.settings import TrainSettings
+from prunelle.train.settings import EarlyStop, TrainSettings
 from prunelle.train.stage import Train
 
 SETTINGS = TrainSettings(epochs=1, lr=0.1)
@@ -31,7 +31,7 @@ def test_equal_settings_and_weights_are_one_training_and_any_other_is_not() -> N
 
 
 def test_a_setting_that_came_later_says_nothing_at_its_default() -> None:
-    assert "average_epochs" not in plain(SETTINGS)
+    assert "average_epochs" not in plain(SETTINGS) and "restore_best" not in plain(EarlyStop(2))
     assert "average_epochs=0.5" in plain(replace(SETTINGS, average_epochs=0.5))
 
 

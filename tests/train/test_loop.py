@@ -121,6 +121,21 @@ def test_patience_stops_and_brings_the_best_weights_back(tmp_path):
     assert same_bits(state_of(again), state_of(model)) and len(run.rows()) == 4
 
 
+def test_who_does_not_go_back_to_the_best_keeps_the_weights_it_stops_with(tmp_path):
+    # As above it stops after epoch 4, though epoch 2 was better
+    task, run = scripted(small_task(), [0.5, 0.7, 0.7, 0.6, 0.9]), new_run(tmp_path)
+    settings = replace(SETTINGS, epochs=9, early_stop=EarlyStop(patience=2, restore_best=False))
+    model, wanted = mlp(), mlp()
+    outcome = fit_(model, task, settings, run, "a")
+    assert (outcome.epochs, outcome.epochs_saved, outcome.best_epoch) == (4, 5, 4)
+    fit_(wanted, small_task(), replace(SETTINGS, epochs=4), new_run(tmp_path, b=1), "a")
+    assert same_bits(state_of(model), state_of(wanted))
+    audited = replace(settings, epochs=6, early_stop=EarlyStop(patience=2, restore_best=False, audit=True))
+    left = mlp()
+    fit_(left, scripted(small_task(), [0.5, 0.7, 0.7, 0.6, 0.9, 0.95]), audited, new_run(tmp_path, c=1), "a")
+    assert same_bits(state_of(left), state_of(wanted))
+
+
 def test_a_small_gain_is_taken_and_does_not_count_as_one(tmp_path):
     # 0.7 counts, 0.74 and 0.78 do not rise by more than 0.1 over it: stop after epoch 4, with the weights of 0.78
     task, run = scripted(small_task(), [0.5, 0.7, 0.74, 0.78, 0.9]), new_run(tmp_path)
