@@ -36,7 +36,12 @@ from prunelle.train.optimizers import Sgd
 from prunelle.train.settings import EarlyStop, TrainSettings
 
 RETRAINING = TrainSettings(
-    10, 0.02, optimizer=Sgd(0.9, 1e-4), schedule=exponential, early_stop=EarlyStop(2, min_gain=0.003)
+    10,
+    0.02,
+    optimizer=Sgd(0.9, 1e-4),
+    schedule=exponential,
+    early_stop=EarlyStop(2, min_gain=0.003, restore_best=False),
+    average_epochs=1.0,
 )
 MAKING = Making(Cutting(), RETRAINING, repairs=(least_squares_repair,))
 WHOLE, CLAIM = "whole", "classwise.json"

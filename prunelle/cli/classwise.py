@@ -112,6 +112,7 @@ def classwise(
         "epochs": max(1, epochs),
         "patience": patience or None,
         "min_gain": RETRAINING.min_gain if patience else 0.0,
+        "restore_best": RETRAINING.restore_best if patience else True,
         "lr": RETRAINING.lr if lr is None else lr,
         "precision": precision,
     }

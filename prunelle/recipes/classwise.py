@@ -37,24 +37,21 @@ RETRAINING = Training(
     schedule="exponential",
     patience=2,
     min_gain=0.003,
+    restore_best=False,
+    average_epochs=1.0,
     distill=0.9,
 )
 """The preset: at most ten epochs; a member that has not gained 0.3 points on val in two epochs leaves. Less is noise:
-members that have converged still go up and down by so much. The learning rate falls early whatever the last epoch is,
-so that who leaves has settled."""
+members that have converged still go up and down by so much, so it keeps the weights it leaves with, not those that
+were lucky. The learning rate falls early whatever the last epoch is, and weights are averaged, so that who leaves has
+settled."""
 
 
 def retraining(epochs: int, lr: float, precision: PrecisionWord, patience: int | None) -> Training:
-    """Of a member, as the ready-made recipes have it."""
-    return Training(
-        epochs=epochs,
-        lr=lr,
-        optimizer="sgd",
-        weight_decay=1e-4,
-        precision=precision,
-        patience=patience,
-        distill=0.9,
-    )
+    """Of a member, as the ready-made recipes have it: the preset where members may leave, else to the end."""
+    if patience is not None:
+        return RETRAINING.model_copy(update={"epochs": epochs, "lr": lr, "precision": precision, "patience": patience})
+    return Training(epochs=epochs, lr=lr, optimizer="sgd", weight_decay=1e-4, precision=precision, distill=0.9)
 
 
 class ClasswiseRecipe(Frozen):

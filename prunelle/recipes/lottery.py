@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from prunelle.recipes.settings import Count, Flag, Frozen, HoldingTraining, Number, ScopeWord, ScoreWord, Seed, Share, Word
+from prunelle.recipes.settings import (
+    Count,
+    Flag,
+    Frozen,
+    HoldingTraining,
+    Number,
+    ScopeWord,
+    ScoreWord,
+    Seed,
+    Share,
+    Word,
+)
 
 Kept = Annotated[Number, Field(gt=0, lt=1)]
 Epochs = Annotated[Number, Field(ge=0, le=1_000_000)]

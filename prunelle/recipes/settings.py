@@ -87,7 +87,7 @@ class Training(Frozen):
         if self.patience is None and self.min_gain:
             raise ValueError(f"min_gain is {self.min_gain} and patience is not set; leave it out or set patience")
         if self.patience is None and self.target is None and not self.restore_best:
-            raise ValueError("restore_best is false and nothing stops early; leave it out or set patience or target")
+            raise ValueError("restore_best is False and nothing stops early; leave it out or set patience or target")
         if not self.distill and self.temperature != TEMPERATURE:
             raise ValueError(f"temperature is {self.temperature} and distill is 0; leave it out or set distill")
         return self

@@ -23,7 +23,7 @@ from prunelle.data.load import load_task
 from prunelle.errors import CorruptFileError, ModelError, RunConflictError, SettingError
 from prunelle.files import read_sealed_json
 from prunelle.measure.card import count
-from prunelle.models.members import Members
+from prunelle.models.members import Calibration, Members
 from prunelle.models.open import open_model
 from prunelle.models.save import load
 from prunelle.recipes import classwise_figures, classwise_told, classwising
@@ -393,8 +393,8 @@ def test_what_early_stopping_costs_by_hand() -> None:
     """Two trials of a member each: 3 of 10 epochs left out, better by 1 and by 3 points at the end."""
 
     def found(top1: float, epochs: int, seed: int) -> Found:
-        member = MemberFound((0,), Path("m"), 0.5, 0.5, epochs, 5 - epochs, (), 1.0)
-        return Found(Trial("random", seed, ((0,),)), (member,), torch.ones(1), 0.5, top1, 0.0, 1.0, 10, None)
+        member = MemberFound((0,), Path("m"), 0.5, 0.5, epochs, 5 - epochs, (), 1.0, 0.0)
+        return Found(Trial("random", seed, ((0,),)), (member,), Calibration.none(1), 0.5, top1, 0.0, 1.0, 10, None)
 
     left, end = [found(0.9, 4, 0), found(0.8, 3, 1)], [found(0.91, 5, 0), found(0.83, 5, 1)]
     told = classwise_figures.saved(left, end)

@@ -135,6 +135,10 @@ def test_two_cells_need_two_labels() -> None:
     ("values", "sentence"),
     [
         ({"optimizer": "adam", "momentum": 0.5}, "momentum is 0.5 and adam has none; leave it out or take sgd"),
+        (
+            {"restore_best": False},
+            "restore_best is False and nothing stops early; leave it out or set patience or target",
+        ),
         ({"temperature": 2.0}, "temperature is 2.0 and distill is 0; leave it out or set distill"),
     ],
 )

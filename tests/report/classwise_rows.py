@@ -45,7 +45,7 @@ def member(number: int, classes: list[str], macs: int, params: int, **more) -> d
     found = {
         "member": number, "classes": classes, "macs": macs, "macs_share": macs / WHOLE["macs"], "params": params,
         "params_share": params / WHOLE["params"], "size_bytes": 400_000, "epochs": 8, "epochs_saved": 2,
-        "val_top1": 0.9, "test_top1": 0.89, "temperature": 1.25, "latency_ms": None,
+        "val_top1": 0.9, "test_top1": 0.89, "temperature": 1.25, "bias": -0.5, "latency_ms": None,
     }  # fmt: skip
     return found | more
 
