@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from prunelle.recipes.lottery import TicketRecipe
 from prunelle.recipes.settings import (
     BlocksStage,
     Cell,
@@ -145,6 +146,32 @@ def test_two_cells_need_two_labels() -> None:
 def test_a_setting_that_would_do_nothing_is_refused(values: dict, sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         Training(**values)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda training: RetrainStage(training=training),
+        lambda training: GradualStage(sparsity=0.5, training=training),
+        lambda training: GroupSparseStage(strength=0.1, training=training),
+        lambda training: QatStage(bits=8, training=training),
+        lambda training: TicketRecipe(
+            name="t", model="mlp", data="digits", kept=(0.5,), rewinds=(0.0,), seeds=(0,), training=training
+        ),
+    ],
+)
+def test_weights_that_are_held_or_rounded_are_not_averaged(make) -> None:
+    assert make(ONCE)
+    with pytest.raises(ValidationError, match=r"average_epochs is 1.0 and this training holds or rounds its weights"):
+        make(ONCE.model_copy(update={"average_epochs": 1.0}))
+
+
+def test_settings_that_came_later_are_not_told_at_their_defaults() -> None:
+    told = Training(patience=2).model_dump()
+    assert not told.keys() & {"min_gain", "restore_best", "average_epochs"}
+    words = Training(patience=2, min_gain=0.1, restore_best=False, average_epochs=1.0)
+    assert words.model_dump().keys() - told.keys() == {"min_gain", "restore_best", "average_epochs"}
+    assert Training.model_validate(words.model_dump()) == words
 
 
 def test_a_dense_network_has_no_teacher() -> None:
