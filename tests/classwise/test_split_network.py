@@ -28,7 +28,7 @@ from prunelle.errors import MeasurementError, ModelError, RunConflictError, Sett
 from prunelle.graph.cuts import Cut, Cuts
 from prunelle.measure.params import count_params
 from prunelle.models.load import build
-from prunelle.models.members import Members
+from prunelle.models.members import Calibration, Members
 from prunelle.models.save import Builder, load, save
 from prunelle.prune.latency_target import Target
 from prunelle.train.optimizers import Adam
@@ -210,6 +210,14 @@ def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) ->
         divided(tmp_path / "s")
 
 
+def test_what_members_were_calibrated_by_is_saved_with_them(tmp_path: Path) -> None:
+    found = divided(tmp_path / "o")
+    opened = found.members  # as load gave it
+    told = [(one.temperature, one.bias) for one in found.found.members]
+    assert list(zip(opened.temperatures.tolist(), opened.biases.tolist(), strict=True)) == told
+    assert all(bias != 0 for _, bias in told)
+
+
 def test_what_was_saved_must_answer_as_its_members_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoiled(*given: Any) -> Members:
         module = joined(*given)
@@ -224,7 +232,7 @@ def test_what_was_saved_must_answer_as_its_members_did(tmp_path: Path, monkeypat
 
 def test_one_member_of_all_classes_answers_alone() -> None:
     outputs = torch.tensor([[1.0, 3.0, 2.0]])
-    assert together([outputs], torch.ones(1), ((0, 1, 2),)) is outputs
+    assert together([outputs], Calibration.none(1), ((0, 1, 2),)) is outputs
 
 
 LENET = Builder(spec="lenet5_small", input_shape=[1, 12, 12], num_classes=3)
