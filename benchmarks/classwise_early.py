@@ -7,8 +7,7 @@ DIR: holds cifar10_resnet20.safetensors, a trained network. ResNet-20 into 5 ran
 preset of `prunelle classwise`: at most 10 epochs, patience 2. Every member is trained to the end once; what it would
 have been had it left is kept beside. The bar: at least 30 % of member-epochs saved at a loss of at most 0.2 points,
 the mean over the seeds. The preset was chosen on seeds 0 to 2, one before it missed the bar on 3 to 5, so others are
-the default. Choices on the
-first half of the test split, figures of the second. About 50 minutes on one core.
+the default. Choices on the first half of the test split, figures of the second. About 50 minutes on one core.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def answer(trial: Trial, shop: Shop, at_the_end: bool = False) -> Found:
     right = int((answers == targets).sum())
     low, high = wilson(right / len(targets), len(targets))
     members = [
-        member_found(group, run, shop.task, (val[at], test[at]), calibration, at, at_the_end)
+        member_found(group, run, shop.task, (val[at], test[at]), calibration.of(at), at_the_end)
         for at, (group, run) in enumerate(zip(trial.groups, runs, strict=True))
     ]
     return Found(
@@ -199,11 +199,10 @@ def member_found(
     run: Run,
     task: Task,
     said: tuple[Tensor, Tensor],
-    calibration: Calibration,
-    number: int,
+    calibration: tuple[float, float],
     at_the_end: bool,
 ) -> MemberFound:
-    """said: on val and test. number: of the member in the calibration."""
+    """said: on val and test. calibration: temperature and bias."""
     card, own = run.card(), member_task(task, group)
     val, test = (
         top1_of(outputs, member_targets(labels_of(split), group, task.num_classes), own)
@@ -218,6 +217,6 @@ def member_found(
         epochs=card["epochs"] + card["epochs_saved"] - saved,
         epochs_saved=saved,
         history=tuple(card["history"]),
-        temperature=float(calibration.temperatures[number]),
-        bias=float(calibration.biases[number]),
+        temperature=calibration[0],
+        bias=calibration[1],
     )

@@ -24,6 +24,10 @@ class Calibration:
     temperatures: Tensor
     biases: Tensor
 
+    def of(self, number: int) -> tuple[float, float]:
+        """(temperature, bias) of a member."""
+        return float(self.temperatures[number]), float(self.biases[number])
+
     @staticmethod
     def none(num: int) -> Calibration:
         """Of so many members: what they say as they say it."""
@@ -53,7 +57,7 @@ class Members(nn.Module):
         self.register_buffer("places", places(self.groups), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, classes) log-probabilities, each from the member that knows the class."""
+        """(N, C, H, W) -> (N, classes) log-probabilities, see `combined`."""
         return self.combine([member(images) for member in self.members])
 
     def combine(self, outputs: Sequence[Tensor]) -> Tensor:
@@ -62,13 +66,14 @@ class Members(nn.Module):
 
 
 def combined(outputs: Sequence[Tensor], calibration: Calibration, places: Tensor) -> Tensor:
-    """Log-probabilities (N, classes) of all classes in their order.
+    """Log-probabilities (N, classes) of all classes in their order: what each member says of its own, held against what
+    its fellows say of theirs.
 
     outputs: one (N, k + 1) or (N, 1) a member. places: (classes,) as from `places`.
     """
     told = zip(outputs, calibration.temperatures, calibration.biases, strict=True)
     parts = [own_classes(shifted(output / temperature, bias)) for output, temperature, bias in told]
-    return torch.cat(parts, dim=1).index_select(1, places)
+    return log_softmax(torch.cat(parts, dim=1).index_select(1, places), dim=1)
 
 
 def shifted(outputs: Tensor, bias: Tensor) -> Tensor:

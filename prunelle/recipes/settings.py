@@ -44,10 +44,9 @@ class Frozen(BaseModel):
 
 
 class Training(Frozen):
-    """See train.settings.TrainSettings. patience, min_gain, target, restore_best: early stopping on
-    val. momentum: for sgd only.
-    average_epochs: not for stages that hold weights. distill: share of the loss that imitates the dense network, when
-    pruning. temperature: for distill only."""
+    """See train.settings.TrainSettings. patience, min_gain, target, restore_best: early stopping on val. momentum: for
+    sgd only. average_epochs: not for stages that hold or round weights. distill: share of the loss that imitates the
+    dense network, when pruning. temperature: for distill only."""
 
     epochs: Count = 30
     lr: Annotated[Number, Field(gt=0, le=100)] = 1e-3

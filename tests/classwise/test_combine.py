@@ -25,8 +25,7 @@ def loss(given: list[Tensor], found: Calibration, targets: Tensor) -> float:
 
 
 def test_a_known_calibration_is_found():
-    """Targets are drawn from what the members say; what they then say louder or softer, and too surely, is put
-    right. A bias that all share changes no chances but those left out, so only differences count."""
+    """Targets are drawn from what the members say; what they then say louder, softer or too surely is put right."""
     true = outputs(30_000, 0)
     chances = combined(true, Calibration.none(3), places(GROUPS)).exp()
     targets = torch.multinomial(chances, 1, generator=torch.Generator().manual_seed(1))[:, 0]

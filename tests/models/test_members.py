@@ -47,8 +47,8 @@ class Says(nn.Module):
 
 def test_the_joint_answer_by_hand():
     model = Members([Says(0.0, 1.0, 2.0), Says(0.0)], ((0, 2), (1,)))
-    # e^0 + e^1 + e^2 = 11.10734, whose logarithm is 2.407606; of a single class with even odds, log(1/2).
-    assert model(torch.zeros(2, 1))[0].tolist() == pytest.approx([1 - 2.407606, -0.693147, 2 - 2.407606], abs=1e-5)
+    # e^0 + e^1 + e^2 = 11.107338: .244728 and .665241; of a single class with even odds .5; together 1.409969.
+    assert model(torch.zeros(2, 1))[0].exp().tolist() == pytest.approx([0.173570, 0.354618, 0.471812], abs=1e-5)
     assert model(torch.zeros(2, 1)).shape == (2, 3)
 
 
@@ -56,8 +56,8 @@ def test_temperatures_change_who_wins():
     model = Members([Says(0.0, 2.0, 0.0), Says(1.0)], ((0, 2), (1,)))
     assert model(torch.zeros(1, 1)).argmax().item() == 0  # .79 against .73
     model.temperatures.copy_(torch.tensor([2.0, 1.0]))
-    # Of (0, 1, 0): e / (e + 2) = .576117; of log-odds 1: .731059.
-    assert model(torch.zeros(1, 1)).exp()[0, :2].tolist() == pytest.approx([0.576117, 0.731059], abs=1e-5)
+    # Of (0, 1, 0): e / (e + 2) = .576117 and .211942; of log-odds 1: .731059; together 1.519118.
+    assert model(torch.zeros(1, 1)).exp()[0, :2].tolist() == pytest.approx([0.379245, 0.481239], abs=1e-5)
     assert model(torch.zeros(1, 1)).argmax().item() == 1
 
 
@@ -65,8 +65,8 @@ def test_biases_change_who_wins():
     model = Members([Says(0.0, 1.0, 0.0), Says(1.0)], ((0, 2), (1,)))
     assert model(torch.zeros(1, 1)).argmax().item() == 1  # .58 against .73
     model.biases.copy_(torch.tensor([2.0, -1.0]))
-    # Of (-2, 1, 0): e / (e^-2 + e + 1) = .705385; of log-odds 0: 1/2.
-    assert model(torch.zeros(1, 1)).exp()[0, :2].tolist() == pytest.approx([0.705385, 0.5], abs=1e-5)
+    # Of (-2, 1, 0): e / (e^-2 + e + 1) = .705385 and .259497; of log-odds 0: 1/2; together 1.464882.
+    assert model(torch.zeros(1, 1)).exp()[0, :2].tolist() == pytest.approx([0.481530, 0.341324], abs=1e-5)
     assert model(torch.zeros(1, 1)).argmax().item() == 0
 
 
@@ -89,14 +89,14 @@ def test_any_groups_agree_with_the_plain_version():
         temperatures = 0.5 + torch.rand(len(groups), generator=draws)
         biases = torch.randn(len(groups), generator=draws)
         found = combined(outputs, Calibration(temperatures, biases), places(groups))
+        wanted = torch.zeros(6, 8)
         for number, group in enumerate(groups):
             for image in range(6):
                 row = (outputs[number][image] / temperatures[number]).tolist()
                 row = [0.0, *row] if len(group) == 1 else row
                 row[0] -= biases[number].item()
-                whole = torch.tensor(row).softmax(0)
-                for place, name in enumerate(group):
-                    assert found[image, name].exp().item() == pytest.approx(whole[place + 1].item(), rel=1e-4)
+                wanted[image, list(group)] = torch.tensor(row).softmax(0)[1:]
+        assert torch.allclose(found.exp(), wanted / wanted.sum(1, keepdim=True), rtol=1e-4)
 
 
 def test_words_and_groups():
