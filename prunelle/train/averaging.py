@@ -15,14 +15,15 @@ from torch import Tensor
 from prunelle.train.step import TrainState, restore_, snapshot
 
 WARM = 10
-"""Updates after which the average reaches over about one; fewer would hold on to where the training began."""
+"""The average reaches over one WARMth of the updates so far: more would hold on to where the training began."""
 
 
 def kept_share(step: int, span: float) -> float:
     """What is kept of the average at update number `step` (from 0), the rest is the new weights. span: the updates that
-    the average reaches over, once there have been as many.
+    the average reaches over at most; it gets there after WARM times as many.
 
-    Source: Polyak 1992 (averaging); the slow start is that of TensorFlow's ExponentialMovingAverage (num_updates).
+    Source: Polyak 1992 (averaging); the slow start is that of TensorFlow's ExponentialMovingAverage (num_updates), with
+    one more in the denominator.
 
     >>> round(kept_share(0, 100), 3), round(kept_share(10_000, 100), 3)
     (0.091, 0.99)

@@ -155,6 +155,7 @@ class Training:
             if not self.update_(batch):
                 return
             if self.mean:
+                self.state.buffers = dict(self.model.named_buffers())  # some modules put new ones in their place
                 average_(self.mean, self.state, kept_share(progress.step, self.settings.average_epochs * per_epoch))
             progress.step += 1
             if self.constraint:

@@ -50,9 +50,9 @@ class TrainSettings:
 
     lr is multiplied by schedule(progress); over the first warmup_epochs it rises linearly from 0. best_from: the
     progress from which on the weights best on val may be chosen; 1 keeps the last ones, but early stopping has its own
-    rule. average_epochs: val looks at a running average of weights and buffers over about so many epochs of updates,
-    and that is what the training gives; 0 for none; see train.averaging. A checkpoint is written every
-    checkpoint_seconds, or every checkpoint_steps updates where given.
+    rule. average_epochs: val looks at a running average of weights and buffers over about a tenth of the updates so
+    far, at most those of so many epochs, and that is what the training gives; 0 for none; see train.averaging. A
+    checkpoint is written every checkpoint_seconds, or every checkpoint_steps updates where given.
     """
 
     epochs: int
