@@ -53,13 +53,16 @@ class Case:
     optimizer: Optimizer
     lr: float
     normed: bool = False
+    average_epochs: float = 0.0
 
 
 CASES = {
     "lenet5_small": Case("lenet5_small", (1, 28, 28), 16, Sgd(weight_decay=1e-4), 0.05),
     "lenet_300_100, shares of 8 and 7": Case("lenet_300_100", (1, 8, 8), 15, Adam(), 1e-3),
     "lenet_300_100, one batch, shares of 33 and 32": Case("lenet_300_100", (1, 8, 8), 100, Sgd(), 0.05),
+    "lenet5_small, averaged": Case("lenet5_small", (1, 28, 28), 16, Sgd(), 0.05, average_epochs=0.5),
     "resnet20": Case("resnet20", (3, 8, 8), 16, Sgd(), 0.05, normed=True),
+    "resnet20, averaged": Case("resnet20", (3, 8, 8), 16, Sgd(), 0.05, normed=True, average_epochs=2.0),
 }
 
 
@@ -101,7 +104,8 @@ def train(name: str, steps: int, folder: Path) -> dict[str, Tensor]:
     torch.manual_seed(0)
     model = build(case.model, input_shape=case.shape).double()
     per_epoch = max(1, IMAGES // case.batch_size)
-    settings = TrainSettings(math.ceil(steps / per_epoch), case.lr, case.batch_size, case.optimizer)
+    epochs = math.ceil(steps / per_epoch)
+    settings = TrainSettings(epochs, case.lr, case.batch_size, case.optimizer, average_epochs=case.average_epochs)
     run = Run.open(folder / "run", {"case": name}, 0)
     fit_(model, random_task(case.shape), settings, run, "train")
     figures = [[row["train_loss"], row["val_loss"]] for row in run.rows()]

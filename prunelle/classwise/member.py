@@ -216,7 +216,8 @@ def finish(member: nn.Module, cut: StoredCut, job: Job, shop: Shop, run: Run) ->
 
 
 def at_the_end(member: nn.Module, run: Run) -> nn.Module:
-    """The member with the weights of its last epoch instead of those that were chosen. Raises CorruptFileError."""
+    """The member with the weights of its last epoch, or their average, instead of those that were chosen. Raises
+    CorruptFileError."""
     found = run.load_checkpoint(TRAIN)
     if found is None:
         raise CorruptFileError(f"{run.folder}: holds no {TRAIN}; delete it and start the same command again.")

@@ -13,7 +13,7 @@ from prunelle.cli.search_words import workers_for
 from prunelle.cli.show import command_line, print_json, print_pairs, print_table, progress
 from prunelle.errors import SettingError
 from prunelle.recipes.check import check_device_word, check_model_word, check_out, shape_of
-from prunelle.recipes.classwise import RETRAINING, ClasswiseRecipe
+from prunelle.recipes.classwise import RETRAINING, ClasswiseRecipe, retraining
 from prunelle.recipes.complaint import meant, sentence
 
 GROUPINGS = ("kmeans", "similar", "dissimilar", "random", "consecutive")
@@ -108,11 +108,7 @@ def classwise(
     given = not isinstance(number, int)
     if shared_epochs is not None and shared_macs is None:
         raise SettingError(f"--shared-epochs {shared_epochs}: is of the network that --shared-macs asks for; set both.")
-    training: dict[str, Any] = RETRAINING.model_dump() | {
-        "epochs": max(1, epochs),
-        "patience": patience or None,
-        "min_gain": RETRAINING.min_gain if patience else 0.0,
-        "restore_best": RETRAINING.restore_best if patience else True,
+    training: dict[str, Any] = retraining(max(1, epochs), RETRAINING.lr, "fp32", patience or None).model_dump() | {
         "lr": RETRAINING.lr if lr is None else lr,
         "precision": precision,
     }

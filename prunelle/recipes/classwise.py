@@ -47,11 +47,14 @@ were lucky. The learning rate falls early whatever the last epoch is, and weight
 settled."""
 
 
+TO_THE_END = Training(epochs=10, lr=0.02, optimizer="sgd", weight_decay=1e-4, distill=0.9)
+"""The preset where no member leaves: the learning rate falls to 0 by the last epoch, and that epoch's weights count."""
+
+
 def retraining(epochs: int, lr: float, precision: PrecisionWord, patience: int | None) -> Training:
-    """Of a member, as the ready-made recipes have it: the preset where members may leave, else to the end."""
-    if patience is not None:
-        return RETRAINING.model_copy(update={"epochs": epochs, "lr": lr, "precision": precision, "patience": patience})
-    return Training(epochs=epochs, lr=lr, optimizer="sgd", weight_decay=1e-4, precision=precision, distill=0.9)
+    """Of a member, as the command and the ready-made recipes have it. patience: None where no member leaves."""
+    preset = TO_THE_END if patience is None else RETRAINING
+    return preset.model_copy(update={"epochs": epochs, "lr": lr, "precision": precision, "patience": patience})
 
 
 class ClasswiseRecipe(Frozen):

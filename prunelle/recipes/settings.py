@@ -45,7 +45,7 @@ class Frozen(BaseModel):
 
 class Training(Frozen):
     """See train.settings.TrainSettings. patience, min_gain, target, restore_best: early stopping on val. momentum: for
-    sgd only. average_epochs: not for stages that hold or round weights. distill: share of the loss that imitates the
+    sgd only. average_epochs: not for stages that hold weights. distill: share of the loss that imitates the
     dense network, when pruning. temperature: for distill only."""
 
     epochs: Count = 30
@@ -93,17 +93,17 @@ class Training(Frozen):
 
 
 def not_averaged(training: Training) -> Training:
-    """Raises ValueError where a training is to average weights that it holds or rounds."""
+    """Raises ValueError where a training is to average weights that it holds."""
     if training.average_epochs:
         raise ValueError(
-            f"average_epochs is {training.average_epochs} and this training holds or rounds its weights, which an "
+            f"average_epochs is {training.average_epochs} and weights are held here, such as by a mask, which an "
             "average would not keep to; leave it out"
         )
     return training
 
 
 HoldingTraining = Annotated[Training, AfterValidator(not_averaged)]
-"""Of weights under a mask, a penalty or a quantizer."""
+"""Of weights under a mask or a penalty."""
 
 
 class PruneStage(Frozen):
@@ -245,7 +245,7 @@ class QatStage(Frozen):
     kind: Literal["qat"] = "qat"
     bits: Bits
     per_channel: Flag = True
-    training: HoldingTraining
+    training: Training
 
 
 Stage = Annotated[

@@ -43,10 +43,10 @@ def significant(value: float, digits: int = 3) -> str:
 def signed(value: float) -> str:
     """With its sign, to two places.
 
-    >>> signed(0.5), signed(-0.001)
-    ('+0.50', '0.00')
+    >>> signed(0.5), signed(-0.5), signed(-0.001)
+    ('+0.50', '−0.50', '0.00')
     """
-    return f"{value:+.2f}" if abs(value) >= 0.005 else "0.00"
+    return f"{value:+.2f}".replace("-", "−") if abs(value) >= 0.005 else "0.00"
 
 
 def count(value: float) -> str:

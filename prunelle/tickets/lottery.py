@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prunelle.data.task import Task
+from prunelle.errors import SettingError
 from prunelle.models.names import Shape
 from prunelle.models.open import OpenedModel, check_fits, open_model
 from prunelle.prune.by_weight import magnitude
@@ -27,7 +28,7 @@ class Lottery:
     """model: as `models.open.open_model` takes it. named: plain JSON that says all that a result depends on, part of
     every run's name. settings: of the dense run, from whose rewinding points the members go on to its end.
     finetune_lr: constant, for that variant. rewind_optimizer: its state goes back with the weights, else it begins
-    fresh."""
+    fresh. Raises SettingError for settings that masks or `retirement` take the place of."""
 
     model: str
     named: Mapping[str, Any]
@@ -40,6 +41,15 @@ class Lottery:
     rewind_optimizer: bool = False
     retirement: Retirement = NEVER
     trust: bool = False
+
+    def __post_init__(self) -> None:
+        if self.settings.average_epochs:
+            raise SettingError(
+                f"tickets: average_epochs is {self.settings.average_epochs:g} and masks hold the weights, which an "
+                "average would not keep to; pass 0."
+            )
+        if self.settings.early_stop is not None:
+            raise SettingError("tickets: early_stop is for single trainings; pass None and set retirement instead.")
 
     def steps_per_epoch(self, task: Task) -> int:
         return task.train.num_batches(self.settings.batch_size, drop_last=True)

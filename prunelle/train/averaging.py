@@ -33,11 +33,13 @@ def kept_share(step: int, span: float) -> float:
 
 @torch.no_grad()
 def average_(mean: dict[str, Tensor], state: TrainState, kept: float) -> None:
-    """Take the state's weights and buffers into the average, in place; counters are copied."""
-    now = {**state.weights, **state.buffers}
-    floats = [name for name, tensor in mean.items() if tensor.is_floating_point()]
-    torch._foreach_lerp_([mean[name] for name in floats], [now[name].detach() for name in floats], 1 - kept)
-    for name in mean.keys() - set(floats):
+    """Take the state's weights and buffers into the average, in place. Counters are copied, and so is a buffer that has
+    come since, such as one that a first forward pass makes."""
+    now = {name: tensor.detach() for name, tensor in {**state.weights, **state.buffers}.items()}
+    mean |= {name: tensor.clone() for name, tensor in now.items() if name not in mean}
+    floats = [name for name, tensor in now.items() if tensor.is_floating_point()]
+    torch._foreach_lerp_([mean[name] for name in floats], [now[name] for name in floats], 1 - kept)
+    for name in now.keys() - set(floats):
         mean[name].copy_(now[name])
 
 

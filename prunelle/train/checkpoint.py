@@ -53,7 +53,8 @@ def unpack_(state: TrainState, progress: Progress, tensors: dict[str, Tensor], i
 
 
 def kept_of(tensors: dict[str, Tensor]) -> Kept:
-    """What a checkpoint holds besides the state. Of a training that has ended "good" are the last epoch's weights."""
+    """What a checkpoint holds besides the state. Of a training that has ended "good" are the last epoch's weights,
+    or their average where it has one."""
     kept: Kept = {}
     for name, tensor in tensors.items():
         if name.startswith("kept:"):

@@ -26,6 +26,7 @@ from prunelle.train.precision import SMALLEST_SCALE
 from prunelle.train.progress import Progress
 from prunelle.train.settings import TrainSettings
 from prunelle.train.step import Update, finite, init_state, restore_, snapshot, update_, zero_share
+from prunelle.train.stopping import choose_
 
 RUNAWAY = 1e3
 """A loss this many times the first one's is divergence, NaN or not."""
@@ -155,7 +156,7 @@ class Training:
             if not self.update_(batch):
                 return
             if self.mean:
-                self.state.buffers = dict(self.model.named_buffers())  # some modules put new ones in their place
+                self.state.buffers = dict(self.model.named_buffers())  # a module may have put others in their place
                 average_(self.mean, self.state, kept_share(progress.step, self.settings.average_epochs * per_epoch))
             progress.step += 1
             if self.constraint:
@@ -211,7 +212,8 @@ class Training:
         if self.progress.diverged_step is not None:
             return
         self.state.buffers = dict(self.model.named_buffers())
-        self.ranks.broadcast_([*self.state.buffers.values(), *(self.mean[name] for name in self.averaged_buffers)])
+        averages = [self.mean[name] for name in self.state.buffers] if self.mean else []
+        self.ranks.broadcast_([*self.state.buffers.values(), *averages])
         with averaged(self.state, self.mean):
             row = self.judged_(epoch)
         if row is None:
@@ -231,10 +233,6 @@ class Training:
         else:
             self.record(row)
 
-    @property
-    def averaged_buffers(self) -> list[str]:
-        return [name for name in self.state.buffers if name in self.mean]
-
     def judged_(self, epoch: int) -> dict | None:
         """The row of an epoch whose weights val has looked at; they are kept as good, and may be chosen. None where the
         loss on val is not finite."""
@@ -252,8 +250,9 @@ class Training:
             "sparsity": zero_share(self.state),
         }
         progress.loss_sum, progress.closed_epochs = 0.0, epoch + 1
-        if self.constraint is None or self.constraint.settled(progress.step):
-            self.choose_(epoch, val_top1)
+        settled = self.constraint is None or self.constraint.settled(progress.step)
+        if settled and choose_(progress, settings, epoch, val_top1):
+            self.best = snapshot(self.state)
         self.good = snapshot(self.state)
         return row
 
@@ -270,23 +269,6 @@ class Training:
             return {}
         normed = any(isinstance(module, _BatchNorm) for module in self.model.modules())
         return {"ranks": self.ranks.world, "batch_norm": "per replica, buffers of rank 0" if normed else None}
-
-    def choose_(self, epoch: int, val: float) -> None:
-        """Keep these weights if they are the best so far, or to be kept anyway, and stop early when told to."""
-        progress, settings, stop = self.progress, self.settings, self.settings.early_stop
-        if progress.stopped_epoch is not None:
-            return
-        better = val > progress.best_val or (stop is not None and not stop.restore_best)
-        if better and (epoch + 1 >= settings.best_from * settings.epochs or stop):
-            progress.best_val, progress.best_epoch = val, epoch + 1
-            if stop or settings.best_from < 1:
-                self.best = snapshot(self.state)
-        if stop and val > progress.gain_val + stop.min_gain:
-            progress.gain_val, progress.gain_epoch = val, epoch + 1
-        if stop and epoch + 1 < settings.epochs:
-            waited = stop.patience is not None and epoch + 1 - progress.gain_epoch >= stop.patience
-            reached = stop.target is not None and val >= stop.target
-            progress.stopped_epoch = epoch + 1 if waited or reached else None
 
     def record(self, row: dict) -> None:
         if self.ranks.rank == 0:

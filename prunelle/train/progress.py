@@ -10,8 +10,9 @@ from prunelle.train.precision import Scale
 
 @dataclass
 class Progress:
-    """All of it is in the checkpoint. gain_val, gain_epoch: the last validation that improved by enough to go on.
-    seconds: wall time by what it went to."""
+    """All of it is in the checkpoint. best_val, best_epoch: of the weights to be given: the best on val, or the last
+    where early stopping does not restore the best. gain_val, gain_epoch: the last validation that improved by enough to
+    go on. seconds: wall time by what it went to."""
 
     step: int = 0
     closed_epochs: int = 0

@@ -23,7 +23,7 @@ class EarlyStop:
     fractions, None = never. restore_best: the weights best on val are taken, whatever they gained; else those of the
     epoch it stops after, for where val goes up and down by more than it still gains, its best is luck. audit: go on to
     the last epoch all the same, with the same result, so that what stopping costs can be measured on the weights it
-    ends with: those of the last epoch, of one that diverges on the way those of the epoch before."""
+    ends with: those of the last epoch, or their average, of one that diverges on the way those of the epoch before."""
 
     patience: int | None = None
     target: float | None = None

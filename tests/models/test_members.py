@@ -123,9 +123,8 @@ def test_building_gives_members_of_fitting_heads():
     model = build(SPEC, input_shape=SHAPE, num_classes=4)
     assert [member(torch.zeros(2, *SHAPE)).shape[1] for member in model.members] == [4, 1]
     assert model(torch.zeros(2, *SHAPE)).shape == (2, 4)
-    assert (
-        model.temperatures.tolist() == [1, 1] and model.biases.tolist() == [0, 0] and "places" not in model.state_dict()
-    )
+    assert model.temperatures.tolist() == [1, 1] and model.biases.tolist() == [0, 0]
+    assert "places" not in model.state_dict()
 
 
 @pytest.mark.parametrize(

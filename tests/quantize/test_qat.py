@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -54,6 +55,13 @@ def test_what_val_saw_while_training_is_what_comes_out(tmp_path):
     made = QuantizationAwareTraining(2, SETTINGS)(conv_net(), task, run)
     found = evaluate(made, task.val, task.loss, task.metric)
     assert found.loss == pytest.approx(run.rows()[-1]["val_loss"], rel=1e-5)
+
+
+def test_averaged_weights_are_rounded_after_they_are_averaged(tmp_path):
+    task, run = small_task(), new_run(tmp_path)
+    made = QuantizationAwareTraining(3, replace(SETTINGS, average_epochs=1.0))(conv_net(), task, run)
+    assert all(len(row.unique()) <= 7 for weight in prunable(made).values() for row in weight)
+    assert evaluate(made, task.val, task.loss, task.metric).loss == pytest.approx(run.rows()[-1]["val_loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", [Sgd(0.9, 1e-2), Adam(weight_decay=1e-2), Adam(decoupled=True, weight_decay=0.1)])

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from pydantic import ValidationError
 from tiny import same_bits, state_of
 
+from prunelle.classwise import call
 from prunelle.classwise import member as member_file
 from prunelle.classwise import split as split_file
 from prunelle.classwise.member import Job, Making, run_of
@@ -27,14 +29,16 @@ from prunelle.models.members import Calibration, Members
 from prunelle.models.open import open_model
 from prunelle.models.save import load
 from prunelle.recipes import classwise_figures, classwise_told, classwising
-from prunelle.recipes.classwise import ClasswiseRecipe
+from prunelle.recipes.classwise import RETRAINING, TO_THE_END, ClasswiseRecipe
 from prunelle.recipes.classwise_plan import plan_classwise
+from prunelle.recipes.classwise_resnet20 import classwise_resnet20
 from prunelle.recipes.classwise_told import summary, table, tell, write_files
 from prunelle.recipes.classwise_words import groups_for
 from prunelle.recipes.classwising import Asked, Split, run_classwise, task_for
 from prunelle.recipes.names import RECIPES, recipe_from_file, recipe_of, shifted
 from prunelle.recipes.settings import Training
 from prunelle.recipes.sweeping import Here
+from prunelle.recipes.words import train_settings
 from prunelle.train import loop
 from prunelle.train import step as train_step
 
@@ -325,7 +329,7 @@ def test_what_early_stopping_costs_is_measured_and_changes_no_member(tmp_path):
     ]
     assert any(one.epochs_saved for one in split.best.members)
     assert all(len(one.history) == 5 for one in split.best.members)
-    whole, _ = run(recipe(groups=(LOW, HIGH), training=training.model_copy(update=TO_THE_END)), tmp_path / "whole")
+    whole, _ = run(recipe(groups=(LOW, HIGH), training=training.model_copy(update=NEVER)), tmp_path / "whole")
     (end,) = split.ends
     for group in (LOW, HIGH):
         outputs, _ = outputs_of(run_for(Job(group, 0), split.shop))
@@ -343,7 +347,7 @@ def test_what_early_stopping_costs_is_measured_and_changes_no_member(tmp_path):
     assert run(made, tmp_path / "audited")[1] == found and files_of(tmp_path / "audited") == before
 
 
-TO_THE_END = {"patience": None, "min_gain": 0.0}
+NEVER = {"patience": None, "min_gain": 0.0}
 
 
 def test_members_are_cut_from_one_network_for_all_classes_and_taught_by_the_whole(tmp_path, monkeypatch):
@@ -387,6 +391,19 @@ def test_members_of_a_shared_network_go_on_after_a_kill(tmp_path):
     (out / "result.json").unlink()
     shutil.rmtree(run_for(split.best.trial.jobs[1], split.shop).folder)
     assert told(run(made, out)[1]) == told(found)
+
+
+def test_the_presets_of_words_and_of_values_are_one() -> None:
+    values = replace(call.RETRAINING, checkpoint_seconds=9.0)
+    assert train_settings(RETRAINING, 9.0) == values and RETRAINING.distill == call.MAKING.distill
+
+
+def test_the_ready_made_recipes_take_the_preset_where_members_may_leave() -> None:
+    made = classwise_resnet20(weights="w", epochs=6, lr=0.01, patience=3).training
+    assert made == RETRAINING.model_copy(update={"epochs": 6, "lr": 0.01, "patience": 3})
+    stays = classwise_resnet20(weights="w", epochs=6, lr=0.01).training
+    assert stays == TO_THE_END.model_copy(update={"epochs": 6, "lr": 0.01})
+    assert (TO_THE_END.schedule, TO_THE_END.average_epochs, TO_THE_END.restore_best) == ("cosine", 0.0, True)
 
 
 def test_what_early_stopping_costs_by_hand() -> None:

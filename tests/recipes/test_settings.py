@@ -154,15 +154,14 @@ def test_a_setting_that_would_do_nothing_is_refused(values: dict, sentence: str)
         lambda training: RetrainStage(training=training),
         lambda training: GradualStage(sparsity=0.5, training=training),
         lambda training: GroupSparseStage(strength=0.1, training=training),
-        lambda training: QatStage(bits=8, training=training),
         lambda training: TicketRecipe(
             name="t", model="mlp", data="digits", kept=(0.5,), rewinds=(0.0,), seeds=(0,), training=training
         ),
     ],
 )
-def test_weights_that_are_held_or_rounded_are_not_averaged(make) -> None:
+def test_weights_that_are_held_are_not_averaged(make) -> None:
     assert make(ONCE)
-    with pytest.raises(ValidationError, match=r"average_epochs is 1.0 and this training holds or rounds its weights"):
+    with pytest.raises(ValidationError, match=r"average_epochs is 1.0 and weights are held here, such as by a mask"):
         make(ONCE.model_copy(update={"average_epochs": 1.0}))
 
 

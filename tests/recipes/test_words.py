@@ -67,8 +67,7 @@ def test_every_field_of_a_training_reaches_the_settings() -> None:
     words = Training(
         epochs=7, lr=0.5, batch_size=3, optimizer="sgd", momentum=0.25, weight_decay=0.125, schedule="stairs",
         warmup_epochs=2, label_smoothing=0.1, precision="bf16", patience=4, min_gain=0.01, target=0.75,
-        restore_best=False, best_from=0.5,
-        average_epochs=0.25, distill=0.3, temperature=2,
+        restore_best=False, best_from=0.5, average_epochs=0.25, distill=0.3, temperature=2,
     )  # fmt: skip
     assert words.model_fields_set == set(Training.model_fields)
     made = train_settings(words, 9.0, TEACHER)

@@ -106,11 +106,11 @@ def test_the_members_by_hand(page):
     told = read(part(page, "groups"))
     assert "clusters of equal size (balanced k-means)" in told and "The 2 members" in told
     assert (
-        "1 cat, dog 19.20 0.48 × 108,000 0.40 × 400.0 8 2 saved 90.00 89.00 1.25 -0.50 2 car, van 14.80 0.37 ×" in told
+        "1 cat, dog 19.20 0.48 × 108,000 0.40 × 400.0 8 2 saved 90.00 89.00 1.25 −0.50 2 car, van 14.80 0.37 ×" in told
     )
     assert " ms " not in told, "no member was timed, so there is no such column"
     timed = [MEMBERS[0] | {"latency_ms": 1.5}, MEMBERS[1]]
-    assert "1.25 -0.50 1.50 2 car, van" in read(part(classwise_html(report_of(members=timed)), "groups"))
+    assert "1.25 −0.50 1.50 2 car, van" in read(part(classwise_html(report_of(members=timed)), "groups"))
 
 
 def cells_of(svg: str) -> list[tuple[str, str]]:

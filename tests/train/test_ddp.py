@@ -82,7 +82,7 @@ def test_every_rank_drops_units_of_its_own(one_thread):
 def test_two_ranks_equal_one_process():
     verdict = bench().judge(steps=10)
     assert verdict["passed"], json.dumps(verdict, indent=2)
-    assert len(verdict["cases"]) == 4
+    assert len(verdict["cases"]) == 6
 
 
 def test_the_comparison_can_fail():

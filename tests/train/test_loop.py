@@ -1,15 +1,14 @@
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from tiny import SHAPE, conv_net, mlp, new_run, same_bits, small_task, state_of
+from tiny import SHAPE, Poison, conv_net, mlp, new_run, same_bits, scripted, small_task, state_of
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from prunelle.errors import DivergedError, ModelError, SettingError
 from prunelle.measure.accuracy import evaluate
-from prunelle.prune.weights import PruneGradually
 from prunelle.schedules import constant, cosine
 from prunelle.seeds import derive, generator
 from prunelle.train.checkpoint import kept_of
@@ -100,12 +99,6 @@ def test_a_teacher_is_imitated(tmp_path):
     assert (student(inputs).argmax(1) == teacher(inputs).argmax(1)).float().mean() > 0.8
 
 
-def scripted(task, scores: list[float]):
-    """The task with val accuracies as listed, one an epoch."""
-    told = iter(scores)
-    return replace(task, metric=lambda outputs, targets: torch.full((len(targets),), next(told)))
-
-
 def test_patience_stops_and_brings_the_best_weights_back(tmp_path):
     # 0.7 is the best; two epochs without better: stop after epoch 4 of 9
     task, run = scripted(small_task(), [0.5, 0.7, 0.7, 0.6, 0.9]), new_run(tmp_path)
@@ -142,85 +135,6 @@ def test_a_small_gain_is_taken_and_does_not_count_as_one(tmp_path):
     stop = EarlyStop(patience=2, min_gain=0.1)
     outcome = fit_(mlp(), task, replace(SETTINGS, epochs=9, early_stop=stop), run, "a")
     assert (outcome.epochs, outcome.epochs_saved, outcome.best_epoch) == (4, 5, 4)
-
-
-def averages(settings: TrainSettings, span: float, epochs: int) -> list[dict[str, torch.Tensor]]:
-    """The average after each epoch, of weights that a pure update gives. span: in updates."""
-    model, task = mlp(), small_task()
-    rule, state = Update(Plain(task.loss), settings.optimizer), init_state(model, settings.optimizer)
-    steps, step, found = task.train.num_batches(settings.batch_size, drop_last=True), 0, []
-    mean = {name: value.clone() for name, value in state_of(model).items()}
-    for epoch in range(epochs):
-        for batch in task.train.epoch(
-            settings.batch_size,
-            order=generator(0, "a", "order", epoch),
-            augment=lambda number, epoch=epoch: generator(0, "a", "augment", epoch, number),
-            drop_last=True,
-        ):
-            state, _ = update(model, state, batch, rule, settings.lr_at(step, steps), derive(0, "a", "step", step))
-            kept = min(1 - 1 / span, (1 + step) / (11 + step)) if span > 1 else 0.0
-            mean = {name: kept * old + (1 - kept) * state.weights[name] for name, old in mean.items()}
-            step += 1
-        found.append(mean)
-    return found
-
-
-def nearly(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == two.keys() and all(torch.allclose(one[name], two[name], atol=1e-6) for name in one)
-
-
-@pytest.mark.parametrize("epochs", [0.1, 0.5, 2.0])
-def test_an_average_is_what_val_looks_at_and_what_is_given(tmp_path, epochs):
-    task, run, model = small_task(), new_run(tmp_path), mlp()
-    steps = task.train.num_batches(SETTINGS.batch_size, drop_last=True)
-    settings = replace(SETTINGS, average_epochs=epochs)
-    fit_(model, task, settings, run, "a")
-    wanted = averages(settings, epochs * steps, 3)
-    assert nearly(state_of(model), wanted[-1])
-    found = evaluate(model, task.val, task.loss, task.metric)
-    assert (run.rows()[-1]["val_loss"], run.rows()[-1]["val_top1"]) == (found.loss, found.top1)
-    tensors, _ = run.load_checkpoint("a")
-    raw = mlp()
-    fit_(raw, task, SETTINGS, new_run(tmp_path, raw=1), "a")
-    # Training itself goes on with its own weights.
-    assert same_bits({name: tensors[f"weights:{name}"] for name in wanted[-1]}, state_of(raw))
-    assert same_bits(kept_of(tensors)["mean"], state_of(model))
-    assert nearly(state_of(model), state_of(raw)) == (epochs * steps <= 1)
-
-
-def test_who_stops_early_gets_the_average_of_then(tmp_path):
-    scores = [0.5, 0.7, 0.7, 0.6, 0.9, 0.95]
-    settings = replace(SETTINGS, epochs=6, average_epochs=1.0, early_stop=EarlyStop(patience=2, audit=True))
-    run, model = new_run(tmp_path), mlp()
-    assert fit_(model, scripted(small_task(), scores), settings, run, "a").best_epoch == 2
-    wanted = averages(settings, small_task().train.num_batches(settings.batch_size, drop_last=True), 6)
-    assert nearly(state_of(model), wanted[1])
-    assert nearly(kept_of(run.load_checkpoint("a")[0])["good"], wanted[5])
-
-
-def test_an_average_holds_what_batch_norm_has_seen(tmp_path):
-    model, raw, settings = conv_net(), conv_net(), replace(SETTINGS, epochs=1)
-    fit_(model, small_task(), replace(settings, average_epochs=50.0), new_run(tmp_path), "a")
-    fit_(raw, small_task(), settings, new_run(tmp_path, b=1), "a")
-    begun, mine, theirs = (dict(one.named_buffers()) for one in (conv_net(), model, raw))
-    name = next(name for name in mine if name.endswith("running_mean"))
-    assert not torch.equal(mine[name], theirs[name]) and not torch.equal(mine[name], begun[name])
-    count = name.replace("running_mean", "num_batches_tracked")
-    assert mine[count] == theirs[count] > 0
-
-
-def test_a_training_that_diverges_gives_the_average_of_before(tmp_path):
-    steps = small_task().train.num_batches(SETTINGS.batch_size, drop_last=True)
-    poisoned = replace(small_task(), loss=Poison(2 * steps + 1, float("nan")))
-    settings = replace(SETTINGS, average_epochs=1.0)
-    with pytest.raises(DivergedError) as caught:
-        fit_(mlp(), poisoned, settings, new_run(tmp_path), "a")
-    assert nearly(state_of(caught.value.last_good), averages(settings, steps, 2)[1])
-
-
-def test_weights_that_are_held_are_not_averaged(tmp_path):
-    with pytest.raises(SettingError, match="average_epochs is 1 and its weights are held, such as by a mask"):
-        PruneGradually(0.5, replace(SETTINGS, average_epochs=1.0))(mlp(), small_task(), new_run(tmp_path))
 
 
 def test_an_audited_training_goes_on_and_ends_with_what_it_would_have_stopped_with(tmp_path):
@@ -271,23 +185,6 @@ def test_without_early_stopping_the_last_weights_are_kept_unless_asked(tmp_path)
     best = Train(replace(settings, best_from=0.5))(mlp(), scripted(small_task(), scores), new_run(tmp_path, best=1))
     assert same_bits(state_of(last), state_of(wanted[1]))
     assert same_bits(state_of(best), state_of(wanted[0]))  # epoch 1 was better, but before half of the training
-
-
-@dataclass
-class Poison:
-    """The task's loss until call number `at`, then the loss times `factor`. Only training calls are counted."""
-
-    at: int
-    factor: float
-    calls: int = field(default=0)
-
-    def __call__(self, outputs, targets):
-        loss = cross_entropy(outputs, targets)
-        if outputs.requires_grad:
-            self.calls += 1
-            if self.calls == self.at:
-                return loss * self.factor
-        return loss
 
 
 @pytest.mark.parametrize("factor", [float("nan"), float("inf"), float("-inf")])
